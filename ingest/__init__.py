@@ -1,0 +1,1 @@
+"""HTTP in, Kafka out: webhook posts become durable chunks of normalised events."""

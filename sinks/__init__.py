@@ -1,0 +1,1 @@
+"""Kafka in, ClickHouse tables and public topics out, each exactly once."""

@@ -1,0 +1,1 @@
+"""The ClickHouse sink: schema, writer, and what its errors mean."""

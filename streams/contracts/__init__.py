@@ -1,0 +1,5 @@
+"""What every role agrees on: the bottom layer, standard library only.
+
+Forms of records, names of topics, identities and shards are written down once, here; ``ingest``, ``streams`` and
+``sinks`` know each other through nothing else.
+"""

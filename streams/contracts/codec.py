@@ -1,0 +1,75 @@
+r"""The form of records on the internal topics: one header line, then sections of newline-delimited JSON.
+
+::
+
+    {"form":1, …, "sections":{"events":81233,"receipts":512}}\n
+    {"id":"…", …}\n            the section "events", 81233 bytes
+    {"receipt":"…", …}\n       the section "receipts", 512 bytes
+
+A section is handed on as it stands: the events of an inbox record go into ClickHouse without being parsed again. The
+header is the only part that is JSON for everybody, so that knowing a record costs the same however much it holds.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from streams.contracts.errors import FormError
+
+FORM = 1
+"""Version of this form, the first thing in every header."""
+
+FORM_HEADER = ("form", b"record/1")
+"""The Kafka record header that names the form to whoever looks at the topic with other tools."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of an internal topic, taken apart."""
+
+    header: Mapping[str, Any]
+    """What the writer says of the record; see the callers for its keys."""
+
+    sections: Mapping[str, bytes]
+    """Newline-delimited JSON by name; a section that is not there is empty."""
+
+    def section(self, name: str) -> bytes:
+        """Give the lines of one section, each ended by a newline; empty if the record has none."""
+        return self.sections.get(name, b"")
+
+
+def encode(header: Mapping[str, Any], sections: Mapping[str, bytes]) -> bytes:
+    """Write a record. Empty sections are left out.
+
+    Args:
+        header: anything JSON; ``form`` and ``sections`` are added.
+        sections: newline-delimited JSON, every line ended by a newline.
+    """
+    filled = {name: lines for name, lines in sections.items() if lines}
+    head = {"form": FORM, **header, "sections": {name: len(lines) for name, lines in filled.items()}}
+    return b"\n".join((json.dumps(head, separators=(",", ":")).encode(), b"".join(filled.values())))
+
+
+def decode(value: bytes) -> Record:
+    """Take a record apart.
+
+    Raises:
+        FormError: it is no record of this form, or was cut short.
+    """
+    try:
+        end = value.index(b"\n")
+        header = json.loads(value[:end])
+        form, sizes = header["form"], header["sections"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormError("not a record of todoke's internal topics: it does not start with a header line") from error
+    if form != FORM:
+        raise FormError(f"the record has form {form!r}, this version of todoke reads form {FORM}: upgrade this process")
+    sections = {}
+    at = end + 1
+    for name, size in sizes.items():
+        sections[name] = value[at : at + size]
+        at += size
+    if at != len(value):
+        raise FormError(f"the record holds {len(value)} bytes where its header announces {at}")
+    return Record(header, sections)

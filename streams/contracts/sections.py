@@ -1,0 +1,120 @@
+"""The sections of inbox and outbox records, and the lines that stand in them."""
+
+from enum import StrEnum
+from typing import TypedDict
+
+INTERNAL_TAIL = b',"~":'
+"""Where the worker's own part of a lifecycle's line begins. A quote inside JSON text is always escaped, so these bytes
+cannot come from an event."""
+
+
+class Inbox(StrEnum):
+    """Sections of an inbox record, written by ingest."""
+
+    EVENTS = "events"
+    """`streams.contracts.events.Event`, one a line."""
+
+    RECEIPTS = "receipts"
+    """`ReceiptPart`: the posts that have something in this record."""
+
+    DEAD_LETTERS = "dead_letters"
+    """`streams.contracts.dead_letter.DeadLetter`."""
+
+    ANSWERED = "answered"
+    """`Answered`: which posts were answered, see `streams.contracts.receipts`."""
+
+
+class Outbox(StrEnum):
+    """Sections of an outbox record, written by the worker."""
+
+    EVENTS = "events"
+    """The unique ones, bytes as they came."""
+
+    LIFECYCLES = "lifecycles"
+    """The current lifecycle of everything that was touched, with the worker's own part behind `INTERNAL_TAIL`."""
+
+    SEEN = "seen"
+    """`Seen`: the unique events that belong to no lifecycle, for recognising their duplicates."""
+
+    SUPPRESSIONS = "suppressions"
+    """`Suppression`: what changed."""
+
+    RECEIPTS = "receipts"
+    """`ReceiptCount`: what became of each receipt's events."""
+
+    DEAD_LETTERS = "dead_letters"
+    """From ingest and from the worker itself."""
+
+    ANSWERED = "answered"
+    """As it came."""
+
+    LOSSES = "losses"
+    """`Loss`: inbox offsets that the log no longer held when the worker came to them."""
+
+
+class ReceiptPart(TypedDict):
+    """What one post has in one inbox record."""
+
+    receipt: str
+    source: str
+    received_at: str
+    accepted: int
+    """Events and dead letters of the whole post, in all its chunks."""
+    events: int
+    dead_letters: int
+    """In this record."""
+
+
+class ReceiptCount(TypedDict):
+    """What became of the part of a post that one inbox record held; sums over all parts give the post."""
+
+    receipt: str
+    source: str
+    received_at: str
+    accepted: int
+    """Of the whole post, the same in every part."""
+    unique: int
+    duplicate: int
+    dead_lettered: int
+
+
+class Answered(TypedDict):
+    """Posts of one ingest instance that were answered: all up to ``through`` but for ``abandoned``."""
+
+    instance: str
+    through: int
+    abandoned: list[int]
+
+
+class Seen(TypedDict):
+    """An event that belongs to no lifecycle."""
+
+    id: str
+    received_at: str
+
+
+class Suppression(TypedDict):
+    """The latest that is known of one address: blocked, or no longer."""
+
+    source: str
+    recipient: str
+    blocked: bool
+    reason: str
+    since: str
+    until: str | None
+    event: str
+    """The event that says so."""
+
+
+class Loss(TypedDict):
+    """Inbox offsets ``first`` to ``last`` of a shard that were gone before they could be read."""
+
+    shard: int
+    first: int
+    last: int
+    found_at: str
+
+
+def public_lifecycle(line: bytes) -> bytes:
+    """Cut the worker's own part off a lifecycle's line: what remains is the public lifecycle, JSON."""
+    return line[: line.rindex(INTERNAL_TAIL)] + b"}"
