@@ -1,0 +1,248 @@
+"""Apache Kafka itself as a child process: one node, one data folder, nothing installed but Python."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+
+from deploy.embedded.child import start_child
+from deploy.embedded.kafka import jvm
+from deploy.embedded.kafka.errors import BrokerFailedError, EmbeddedKafkaError, PortInUseError
+from deploy.embedded.kafka.folder import DataFolder, FolderLock, Marker
+from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache
+from deploy.embedded.kafka.ports import LOOPBACK, free_ports, is_free
+from deploy.embedded.kafka.properties import render, server_properties
+
+logger = logging.getLogger(__name__)
+
+_POLL = 0.05  # seconds between two looks whether it answers
+_TAIL = 15  # lines of the broker's log that an error shows
+
+
+class EmbeddedKafka:
+    """One broker on loopback, which can be started, watched, stopped and started again.
+
+    It never outlives the process that started it, and no two run on one folder. Records that it acknowledged survive
+    ``kill()``. It keeps its port over restarts, and a folder remembers the port for the next object that asks for none.
+    """
+
+    def __init__(
+        self,
+        *,
+        data: Path,
+        port: int = 0,
+        heap: str = "256m",
+        cache: Path | None = None,
+        log: Path | None = None,
+        start_within: float = 60.0,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Describe the broker; nothing happens before ``start``.
+
+        Args:
+            data: folder that is the broker's alone; made where it is missing.
+            port: where clients connect; 0 takes the folder's last one, or one that the system chooses.
+            heap: the Java heap's limit, like ``256m`` or ``1g``.
+            cache: folder of the jars; None is the user's cache folder.
+            log: file that the broker logs to, rotated at 8 MB; None is ``broker.log`` in the data folder.
+            start_within: seconds from the broker's start until it must answer. After a kill it first reads the last
+                segment of each partition.
+            progress: called in another thread while jars are fetched; None logs it.
+        """
+        self._folder = DataFolder(data)
+        self._port = port
+        self._may_move = port == 0
+        self._heap = heap
+        self._cache = cache or default_cache()
+        self._log = (log or self._folder.log).absolute()
+        self._start_within = start_within
+        self._progress = progress
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where clients connect, ``host:port``; known once it was started."""
+        return f"{LOOPBACK}:{self._port}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while the broker runs."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    async def start(self) -> None:
+        """Fetch the jars if need be, start the broker, and return once it answers a request of Kafka's protocol.
+
+        Raises:
+            EmbeddedKafkaError: one of its kinds, each with what to do.
+            ConfigurationError: the heap cannot be worked with.
+        """
+        if self.pid is not None:
+            raise RuntimeError("this broker is running")
+        jars = await asyncio.to_thread(class_path, BROKER_LOCK, cache=self._cache, progress=self._progress)
+        lock = self._folder.lock()
+        try:
+            marker = self._folder.read()
+            self._choose_port(marker)
+            self._prepare()
+            if not marker.formatted:
+                await self._format(jars, marker, lock)
+                marker = self._folder.note(marker, formatted=True)
+            command = jvm.broker_command(jars, heap=self._heap, log=self._log, temporary=self._folder.temporary)
+            self._process = await self._spawn(command, lock)
+        finally:
+            lock.release()  # the broker has its own share
+        await self._until_answering()
+        self._folder.note(marker, port=self._port)
+        logger.info("Kafka answers on %s, process %d", self.bootstrap_servers, self._process.pid)
+
+    async def wait(self) -> int:
+        """Return when the broker's process has ended, by whatever cause: its exit code, negative for a signal."""
+        if self._process is None:
+            raise RuntimeError("this broker was never started")
+        return await self._process.wait()
+
+    async def stop(self, timeout: float = 20.0) -> None:  # noqa: ASYNC109 - the broker's grace, not this call's
+        """End the broker in good order, or kill it when that takes over ``timeout`` seconds. May be called twice."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._process.wait()
+        except TimeoutError:
+            logger.warning(
+                "Kafka did not stop within %.0f s and is killed; nothing acknowledged is lost by it", timeout
+            )
+            self.kill()
+            await self._process.wait()
+
+    def kill(self) -> None:
+        """Take the broker down with SIGKILL, at once; ``wait`` tells when it is gone."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def restart(self) -> None:
+        """Stop the broker, if it runs, and start it again on the same port.
+
+        Raises:
+            EmbeddedKafkaError: as ``start``.
+        """
+        await self.stop()
+        await self.start()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def _choose_port(self, marker: Marker) -> None:
+        wanted = self._port or marker.port
+        if wanted and not is_free(wanted):
+            if not self._may_move or self._port:
+                raise PortInUseError(wanted)
+            logger.warning("Port %d, where Kafka was last, is in use; it takes another", wanted)
+            wanted = 0
+        # Two at once, so that they differ.
+        chosen, controller_port = free_ports(2)
+        self._port = wanted or chosen
+        text = render(server_properties(port=self._port, controller_port=controller_port))
+        self._folder.properties.write_text(text, encoding="ascii")
+
+    def _prepare(self) -> None:
+        shutil.rmtree(self._folder.temporary, ignore_errors=True)
+        self._folder.temporary.mkdir()
+        self._folder.output.write_bytes(b"")
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+
+    async def _spawn(self, command: list[str], lock: FolderLock) -> asyncio.subprocess.Process:
+        process = await start_child(
+            command,
+            env=jvm.ENVIRONMENT,
+            cwd=self._folder.path,
+            log_path=self._folder.output,
+            pass_fds=(lock.descriptor,),
+        )
+        lock.show(process.pid)
+        return process
+
+    async def _format(self, jars: tuple[Path, ...], marker: Marker, lock: FolderLock) -> None:
+        command = jvm.format_command(jars, cluster_id=marker.cluster_id, temporary=self._folder.temporary)
+        process = await self._spawn(command, lock)
+        try:
+            code = await process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        if code != 0:
+            raise BrokerFailedError(f"Formatting Kafka's storage failed with exit code {code}.\n{self._last_lines()}")
+
+    async def _until_answering(self) -> None:
+        assert self._process is not None  # noqa: S101 - start sets it
+        answering = asyncio.create_task(self._answers())
+        ended = asyncio.create_task(self._process.wait())
+        try:
+            await asyncio.wait({answering, ended}, timeout=self._start_within, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                raise self._failure(ended.result() if ended.done() else None)  # noqa: TRY301 - ends the broker as well
+            answering.result()
+        except BaseException:
+            self.kill()
+            await self._process.wait()
+            raise
+        finally:
+            answering.cancel()
+            ended.cancel()
+            await asyncio.gather(answering, ended, return_exceptions=True)
+
+    def _failure(self, code: int | None) -> EmbeddedKafkaError:
+        lines = self._last_lines()
+        if code is None:
+            return BrokerFailedError(
+                f"Kafka did not answer within {self._start_within:.0f} s; it is ended. "
+                f"If it was busy reading its logs, start again with more time.\n{lines}"
+            )
+        if "Address already in use" in lines:
+            return PortInUseError(self._port)
+        return BrokerFailedError(f"Kafka ended at its start with exit code {code}.\n{lines}")
+
+    async def _answers(self) -> None:
+        """Return once the broker lists itself as a live member of its cluster."""
+        while True:
+            # A closed port is the usual case here, and cheaper to find out than with a client of Kafka, who logs it.
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection(LOOPBACK, self._port)
+                writer.close()
+                with contextlib.suppress(KafkaError):
+                    if await self._has_broker():
+                        return
+            await asyncio.sleep(_POLL)
+
+    async def _has_broker(self) -> bool:
+        client = AIOKafkaClient(bootstrap_servers=self.bootstrap_servers, request_timeout_ms=5_000)
+        try:
+            await client.bootstrap()
+            metadata = await client.fetch_all_metadata()
+            return bool(metadata.brokers())
+        finally:
+            await client.close()
+
+    def _last_lines(self) -> str:
+        """Give the end of what the broker said, for an error's message."""
+        lines: list[str] = []
+        for path in (self._log, self._folder.output):
+            with contextlib.suppress(OSError):
+                lines += path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
+        return "\n".join(["The last lines of its log:", *lines]) if lines else f"It logged nothing to {self._log}."

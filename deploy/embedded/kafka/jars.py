@@ -1,0 +1,257 @@
+"""The jars of a Java program: pinned by a lock file, fetched once, checked at every start.
+
+The lock file is jgo's (https://github.com/apposed/jgo): coordinates and SHA-256 of the program and of all that it
+needs, transitively. Whoever runs it asks no server what belongs to it: each jar is fetched by its coordinates, compared
+with its SHA-256 and only then moved to its place. So nothing but the lock decides what is run, and a mirror need not be
+trusted. jgo's own environments are not used, since building one fetches a whole JDK to sort jars into modules.
+
+``python -m deploy.embedded.kafka.jars lock`` writes the broker's lock file anew; ``… fetch`` fills the cache folder.
+"""
+
+import argparse
+import hashlib
+import logging
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from deploy.embedded.kafka.errors import JarRefusedError, JarsUnavailableError
+from deploy.embedded.kafka.version import KAFKA_VERSION
+
+logger = logging.getLogger(__name__)
+
+BROKER_LOCK = Path(__file__).with_name("jgo.lock.toml")
+"""What the embedded broker is made of."""
+
+BROKER_COORDINATES = (
+    f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
+    # Kafka logs through SLF4J 1.7 and leaves it to its packager to bind that to Log4j 2, which it depends on itself.
+    # "!" keeps this project's own version choices away from Kafka's.
+    "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!",
+)
+
+_PARALLEL = 8  # small files from one server: the round trips cost, not the bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Jar:
+    """One line of a lock file."""
+
+    group: str
+    artifact: str
+    version: str
+    classifier: str
+    packaging: str
+    sha256: str
+
+    @property
+    def coordinate(self) -> str:
+        """Name it as Maven does, ``group:artifact:version``, with packaging and classifier where they matter."""
+        classifier = f":{self.classifier}" if self.classifier else ""
+        return f"{self.group}:{self.artifact}:{self.packaging}{classifier}:{self.version}"
+
+    @property
+    def path(self) -> PurePosixPath:
+        """Tell its place in a Maven repository."""
+        classifier = f"-{self.classifier}" if self.classifier else ""
+        name = f"{self.artifact}-{self.version}{classifier}.{self.packaging}"
+        return PurePosixPath(*self.group.split("."), self.artifact, self.version, name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far a fetch is."""
+
+    done: int
+    """Jars that are in the cache folder."""
+
+    total: int
+    """Jars that the lock file names."""
+
+    megabytes: float
+    """Size of those that this fetch brought, in units of 1,000,000 bytes."""
+
+    def __str__(self) -> str:
+        """Say it as a line for people."""
+        return f"{self.done} of {self.total} jars, {self.megabytes:.1f} MB fetched"
+
+
+def default_cache() -> Path:
+    """Name the user's cache folder: XDG's default place on Linux, Apple's on macOS."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "todoke"
+    return Path.home() / ".cache" / "todoke"
+
+
+def locked_jars(lock: Path) -> tuple[Jar, ...]:
+    """Read a lock file.
+
+    Raises:
+        JarRefusedError: it names a jar without its SHA-256.
+    """
+    jars = tuple(
+        Jar(
+            group=entry["groupId"],
+            artifact=entry["artifactId"],
+            version=entry["version"],
+            classifier=entry.get("classifier", ""),
+            packaging=entry.get("packaging", "jar"),
+            sha256=entry.get("sha256", ""),
+        )
+        for entry in tomllib.loads(lock.read_text(encoding="utf-8"))["dependencies"]
+    )
+    for jar in jars:
+        if not jar.sha256:
+            raise JarRefusedError(f"{lock} names {jar.coordinate} without its SHA-256. Write the lock file anew.")
+    return jars
+
+
+def class_path(
+    lock: Path = BROKER_LOCK, *, cache: Path, progress: Callable[[Progress], None] | None = None
+) -> tuple[Path, ...]:
+    """Give the jars that a lock file names, in its order, each one checked; fetch those that are missing.
+
+    Blocks: for as long as it takes to read the jars, and the first time for as long as it takes to fetch them.
+
+    Args:
+        lock: the lock file.
+        cache: folder that keeps the jars, in a Maven repository's layout under ``jars``; made where it is missing.
+        progress: called in this thread before a fetch and after each jar of it; never when nothing is missing.
+
+    Raises:
+        JarRefusedError: a jar, kept or fetched, is not the locked one.
+        JarsUnavailableError: a missing jar could not be fetched. What was fetched is kept for the next try.
+    """
+    repository = cache / "jars"
+    jars = locked_jars(lock)
+    missing = [jar for jar in jars if not (repository / jar.path).exists()]
+    for jar in jars:
+        if jar not in missing:
+            _check(jar, repository / jar.path)
+    if missing:
+        _fetch(missing, repository, total=len(jars), progress=progress)
+    return tuple(repository / jar.path for jar in jars)
+
+
+def _check(jar: Jar, path: Path) -> None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != jar.sha256:
+        raise JarRefusedError(
+            f"{path} is not the {jar.coordinate} that todoke was made with: its SHA-256 is {found}, not {jar.sha256}. "
+            "It is not run. Find out who changed it; delete it, and the next start fetches it again."
+        )
+
+
+def _fetch(
+    missing: Sequence[Jar], repository: Path, *, total: int, progress: Callable[[Progress], None] | None
+) -> None:
+    """Bring each missing jar through a staging folder, so that a jar in its place is always whole and checked."""
+    report = progress or _log_progress
+    done, size = total - len(missing), 0
+    report(Progress(done=done, total=total, megabytes=0.0))
+    try:
+        repository.mkdir(parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(prefix=".fetch-", dir=repository.parent) as staging,
+            ThreadPoolExecutor(_PARALLEL, thread_name_prefix="fetch-jars") as pool,
+        ):
+            fetches = [pool.submit(_fetch_one, jar, Path(staging), repository) for jar in missing]
+            try:
+                for fetch in as_completed(fetches):
+                    size += fetch.result()
+                    done += 1
+                    report(Progress(done=done, total=total, megabytes=size / 1e6))
+            finally:
+                pool.shutdown(cancel_futures=True)
+    except OSError as error:  # requests' errors, of jgo's connections, are OSErrors too
+        raise _unavailable(repository, done, total, error) from error
+
+
+def _fetch_one(jar: Jar, staging: Path, repository: Path) -> int:
+    # jgo takes long to import and is needed at the first start only.
+    from jgo.config import GlobalSettings  # noqa: PLC0415
+    from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415
+    from jgo.maven import MavenContext  # noqa: PLC0415
+
+    # As jgo's own commands do, so that its configuration file can name a mirror.
+    servers = {"central": MAVEN_CENTRAL_URL} | GlobalSettings.load().repositories
+    context = MavenContext(repo_cache=staging, local_repos=[], remote_repos=servers, timeout=20)
+    component = context.project(jar.group, jar.artifact).at_version(jar.version)
+    try:
+        fetched = Path(component.artifact(jar.classifier, jar.packaging).resolve())
+    except RuntimeError as error:  # jgo's word for "no server has it"
+        raise OSError(str(error)) from error
+    _check(jar, fetched)
+    place = repository / jar.path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    size = fetched.stat().st_size
+    fetched.replace(place)
+    return size
+
+
+def _unavailable(repository: Path, done: int, total: int, error: OSError) -> JarsUnavailableError:
+    return JarsUnavailableError(
+        f"{total - done} of {total} jars could not be fetched into {repository} ({type(error).__name__}: {error}). "
+        "They come from Maven Central, once: connect this machine to the network (behind a proxy set HTTPS_PROXY, "
+        "for a mirror run `jgo config set repositories.central URL`) and start again, which goes on where this "
+        "stopped; or copy that folder from a machine where todoke has run."
+    )
+
+
+def _log_progress(progress: Progress) -> None:
+    logger.info("Fetching jars: %s", progress)
+
+
+def write_lock(coordinates: Sequence[str], lock: Path) -> int:
+    """Resolve programs and all that they need, and write the lock file that pins them.
+
+    What Maven calls the scopes compile and runtime is taken. The first coordinate also decides versions for the others,
+    except those that end in ``!``. The file names no server.
+
+    Returns:
+        The number of jars.
+
+    Raises:
+        OSError: no network.
+        RuntimeError: no such coordinates.
+    """
+    from jgo.env import LockedDependency, LockFile  # noqa: PLC0415
+    from jgo.maven import MavenContext  # noqa: PLC0415
+    from jgo.parse import Coordinate  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        context = MavenContext(repo_cache=Path(folder))
+        roots = [context.create_dependency(Coordinate.parse(coordinate)) for coordinate in coordinates]
+        found, needed = context.resolver.resolve(roots)
+        chosen = {
+            (jar.groupId, jar.artifactId, jar.classifier): jar
+            for jar in [*found, *(jar for jar in needed if jar.scope in {"compile", "runtime"})]
+        }
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            jars = list(pool.map(LockedDependency.from_dependency, (chosen[key] for key in sorted(chosen))))
+    LockFile(dependencies=jars).save(lock)
+    return len(jars)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run ``python -m deploy.embedded.kafka.jars``."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.embedded.kafka.jars", description="The broker's jars.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("lock", help="resolve the broker's jars anew and write the lock file (for developers)")
+    fetch = commands.add_parser("fetch", help="fetch the locked jars into the cache folder")
+    fetch.add_argument("--cache", type=Path, default=default_cache(), metavar="DIR")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if arguments.command == "lock":
+        logger.info("%d jars locked in %s", write_lock(BROKER_COORDINATES, BROKER_LOCK), BROKER_LOCK)
+    else:
+        logger.info("%d jars, all as locked", len(class_path(cache=arguments.cache)))
+
+
+if __name__ == "__main__":
+    main()

