@@ -219,23 +219,27 @@ class EmbeddedKafka:
         return BrokerFailedError(f"Kafka ended at its start with exit code {code}.\n{lines}")
 
     async def _answers(self) -> None:
-        """Return once the broker lists itself as a live member of its cluster."""
+        """Return once the broker serves every partition that there is."""
         while True:
             # A closed port is the usual case here, and cheaper to find out than with a client of Kafka, who logs it.
             with contextlib.suppress(OSError):
                 _, writer = await asyncio.open_connection(LOOPBACK, self._port)
                 writer.close()
                 with contextlib.suppress(KafkaError):
-                    if await self._has_broker():
+                    if await self._serves():
                         return
             await asyncio.sleep(_POLL)
 
-    async def _has_broker(self) -> bool:
+    async def _serves(self) -> bool:
         client = AIOKafkaClient(bootstrap_servers=self.bootstrap_servers, request_timeout_ms=5_000)
         try:
             await client.bootstrap()
             metadata = await client.fetch_all_metadata()
-            return bool(metadata.brokers())
+            every, led = (
+                {(topic, partition) for topic in metadata.topics() for partition in partitions(topic) or ()}
+                for partitions in (metadata.partitions_for_topic, metadata.available_partitions_for_topic)
+            )
+            return bool(metadata.brokers()) and every == led
         finally:
             await client.close()
 

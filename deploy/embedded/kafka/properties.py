@@ -52,6 +52,9 @@ def server_properties(*, port: int, controller_port: int) -> dict[str, str]:
         # No waiting for further members: there are few, and a start should be quick.
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 1_000,
+        # After a kill, the node must wait until its own former session has timed out: 9 s by default.
+        "broker.session.timeout.ms": 2_000,
+        "broker.heartbeat.interval.ms": 250,
         # A transaction whose owner died holds up readers of committed records.
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1_000,
         # After a kill, the last segment of each partition is read to check it, so a segment's size bounds the wait.
