@@ -1,0 +1,1 @@
+"""The subcommands of ``todoke``, a module each, which defines ``command``."""

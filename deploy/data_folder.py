@@ -1,0 +1,174 @@
+"""The data folder of a local pipeline: who may use it, which layout it has, and what runs on it."""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+from streams.contracts.errors import ConfigurationError
+
+LAYOUT = 1
+"""Version of what lies where in the folder; a release that cannot read the folders before it counts this up."""
+SAME_START = 1.0
+"""Seconds that two readings of one process's start may differ by."""
+
+
+class DataFolder:
+    """One folder, held by one `todoke up` at a time.
+
+    The lock is the kernel's (flock(2)) and lives as long as the process that took it, so that a kill leaves nothing
+    stale behind. As a context manager: takes the lock, releases it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.kafka = self.path / "kafka"
+        self.clickhouse = self.path / "clickhouse"
+        self.logs = self.path / "logs"
+        self._layout = self.path / "layout.json"
+        self._run = self.path / "run.json"
+        self._lock = self.path / "lock"
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        """Take the folder, making it where it is missing.
+
+        Raises:
+            ConfigurationError: another process has it, it has another layout, or it cannot be written.
+        """
+        try:
+            self._take()
+        except OSError as error:
+            raise ConfigurationError(
+                f"the data folder {self.path} cannot be used ({error.strerror}): choose one that this user may write "
+                "with --data DIR"
+            ) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of the folder."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _take(self) -> None:
+        foreign = self.path.is_dir() and not self._lock.exists() and any(self.path.iterdir())
+        if foreign:
+            raise ConfigurationError(
+                f"the folder {self.path} holds files that are not todoke's: choose an empty or a new one with "
+                "--data DIR"
+            )
+        self.logs.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise ConfigurationError(
+                f"the data folder {self.path} is in use by process {holder or 'unknown'}: stop that one (Ctrl-C where "
+                "it runs), or choose another folder with --data DIR"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, b"%d\n" % os.getpid())
+        self._descriptor = descriptor
+        self._check_layout()
+
+    def _check_layout(self) -> None:
+        try:
+            found = json.loads(self._layout.read_text(encoding="utf-8"))["layout"]
+        except FileNotFoundError:
+            _replace(self._layout, {"layout": LAYOUT})
+            return
+        except (ValueError, KeyError, TypeError):
+            found = "unknown"
+        if found != LAYOUT:
+            self.__exit__(None, None, None)
+            raise ConfigurationError(
+                f"the data folder {self.path} has layout {found}, this version of todoke reads layout {LAYOUT}: run "
+                "the version that wrote it, or choose another folder with --data DIR"
+            )
+
+    def describe(self, run: Mapping[str, Any]) -> None:
+        """Write ``run.json``, which tells other commands what runs here."""
+        _replace(self._run, run)
+
+    def forget(self) -> None:
+        """Remove ``run.json``: nothing runs here any more."""
+        self._run.unlink(missing_ok=True)
+
+    def description(self) -> dict[str, Any] | None:
+        """Read ``run.json``, whether or not what it describes still runs."""
+        try:
+            run = json.loads(self._run.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return run if isinstance(run, dict) else None
+
+    def running(self) -> dict[str, Any] | None:
+        """Read ``run.json`` if the ``todoke up`` that wrote it is alive."""
+        run = self.description()
+        if run is None:
+            return None
+        processes = run.get("processes", {})
+        return run if _alive(processes.get("todoke")) is not None else None
+
+    def end_leftovers(self) -> list[str]:
+        """Kill what an earlier ``todoke up`` left running when it was killed, and name it.
+
+        Only processes that have both the id and the start time in ``run.json`` are touched. The lock must be held.
+        """
+        ended = []
+        for name, entry in ((self.description() or {}).get("processes") or {}).items():
+            process = _alive(entry)
+            if process is None or process.pid == os.getpid():
+                continue
+            family = [process, *process.children(recursive=True)]
+            for member in family:
+                _kill(member)
+            psutil.wait_procs(family, timeout=10)
+            ended.append(f"{name} (process {process.pid})")
+        self.forget()
+        return ended
+
+
+def started_at(pid: int) -> float | None:
+    """Tell when a process began, in seconds since the epoch: with its id, what names it for good."""
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.Error:
+        return None
+
+
+def _alive(entry: Mapping[str, Any] | None) -> psutil.Process | None:
+    try:
+        process = psutil.Process(int((entry or {})["pid"]))
+        same = abs(process.create_time() - float((entry or {})["created"])) < SAME_START
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return None
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return
+
+
+def _replace(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file in one step that nobody sees half done."""
+    new = path.with_suffix(".new")
+    with new.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

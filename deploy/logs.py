@@ -1,0 +1,54 @@
+"""What the processes write of their doings: one line each, for people or for machines."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from streams.contracts.clock import rfc3339
+
+NOISY = ("aiokafka", "aiohttp.access", "clickhouse_connect", "faust", "mode", "urllib3", "asyncio")
+"""Loggers of libraries that tell at the level "info" what only their developers want to know."""
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-01-25T05:06:07.123Z WARNING streams.state: message``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one record, a traceback below it if there is one."""
+        moment = rfc3339(datetime.fromtimestamp(record.created, UTC))
+        text = f"{moment} {record.levelname:<7} {record.name}: {record.getMessage()}"
+        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one record."""
+        line = {
+            "time": rfc3339(datetime.fromtimestamp(record.created, UTC)),
+            "level": record.levelname.lower(),
+            "role": self._role,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def set_up(role: str, *, form: str, level: str) -> None:
+    """Send everything that this process logs to standard error, in one form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter(role) if form == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    if level != "debug":
+        for name in NOISY:
+            logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,60 @@
+"""The lines of the child processes: on the terminal behind their names, and in a file each."""
+
+import sys
+from pathlib import Path
+from typing import TextIO
+
+KEPT = 3
+"""Old log files of each child that are kept."""
+COLOURS = (36, 33, 32, 35, 34, 96)
+"""ANSI colours, one for each child in turn."""
+WIDTH = 15
+"""Room for the longest name, ``sink-clickhouse``."""
+
+
+class PrefixedOutput:
+    """Passes a child's lines on to the terminal and to its log file, which it rotates."""
+
+    def __init__(self, name: str, *, number: int, folder: Path, limit: int, plain: bool) -> None:
+        """Open the log file.
+
+        Args:
+            name: of the child.
+            number: of the child, which chooses its colour.
+            folder: where the log files are.
+            limit: bytes of one file.
+            plain: pass lines on as they are, which keeps JSON lines readable for machines.
+        """
+        self._prefix = "" if plain else _prefix(name, number)
+        self._path = folder / f"{name}.log"
+        self._limit = limit
+        self._file: TextIO = self._path.open("a", encoding="utf-8")
+        self._size = self._path.stat().st_size
+
+    def write(self, line: str) -> None:
+        """Take one line."""
+        sys.stderr.write(f"{self._prefix}{line}\n")
+        sys.stderr.flush()
+        self._size += self._file.write(line + "\n")  # counts characters; near enough for a limit
+        self._file.flush()
+        if self._size >= self._limit:
+            self._rotate()
+
+    def close(self) -> None:
+        """Close the log file."""
+        self._file.close()
+
+    def _rotate(self) -> None:
+        self._file.close()
+        for number in range(KEPT - 1, 0, -1):
+            older = self._path.with_suffix(f".log.{number}")
+            if older.exists():
+                older.replace(self._path.with_suffix(f".log.{number + 1}"))
+        self._path.replace(self._path.with_suffix(".log.1"))
+        self._file = self._path.open("a", encoding="utf-8")
+        self._size = 0
+
+
+def _prefix(name: str, number: int) -> str:
+    text = f"{name:<{WIDTH}} | "
+    return f"\x1b[{COLOURS[number % len(COLOURS)]}m{text}\x1b[0m" if sys.stderr.isatty() else text

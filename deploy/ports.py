@@ -1,0 +1,57 @@
+"""Ports on this machine: which are taken, and which may be picked."""
+
+import errno
+import random
+import socket
+
+from streams.contracts.errors import ConfigurationError
+
+LOWEST, HIGHEST = 20_000, 32_000
+"""Ports are picked from here: below the range that Linux (from 32768) and macOS (from 49152) give to outgoing
+connections, so that none of those can take a picked port before the process that it was picked for does."""
+TRIES = 200
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Pick a port that nobody listens on.
+
+    Raises:
+        ConfigurationError: none was found.
+    """
+    for _ in range(TRIES):
+        port = random.randint(LOWEST, HIGHEST)  # noqa: S311 - any port will do, guessing it harms nobody
+        if is_free(host, port):
+            return port
+    raise ConfigurationError(f"no free port between {LOWEST} and {HIGHEST} on {host}: name one instead of 0")
+
+
+def is_free(host: str, port: int) -> bool:
+    """Tell whether a server could listen there now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As servers do, so that connections of the one before, which linger for a minute, do not count as use.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise ConfigurationError(f"cannot listen on {host}: {error.strerror}; choose another address") from error
+    return True
+
+
+def chosen_port(host: str, wanted: int, *, purpose: str, flag: str) -> int:
+    """Take the port that was asked for, or pick one for 0.
+
+    Raises:
+        ConfigurationError: it is in use.
+    """
+    if wanted == 0:
+        return free_port(host)
+    if not is_free(host, wanted):
+        raise ConfigurationError(
+            f"port {wanted} on {host}, wanted for {purpose}, is in use by another program (or needs more rights): stop "
+            f"that program, or choose another port with {flag} PORT ({flag} 0 picks a free one)"
+        )
+    return wanted

@@ -1,0 +1,109 @@
+"""All settings of a pipeline in one frozen object, a section for each part.
+
+The roles bring their own models; this composes them and adds what belongs to running them.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from ingest.settings import IngestSettings, SourceSettings, default_sources
+from streams.contracts.kafka import KafkaConnection
+from streams.contracts.topics import Topics, topics
+
+SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Section(BaseModel):
+    """A section of the configuration: known keys only, and read once."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _usable(connection: KafkaConnection) -> KafkaConnection:
+    if connection.security_protocol not in SECURITY_PROTOCOLS:
+        raise ValueError(f"security_protocol must be one of {', '.join(SECURITY_PROTOCOLS)}")
+    if connection.sasl_mechanism not in SASL_MECHANISMS:
+        raise ValueError(f"sasl_mechanism must be one of {', '.join(SASL_MECHANISMS)}")
+    if connection.security_protocol.startswith("SASL") and not (connection.sasl_username and connection.sasl_password):
+        raise ValueError(f"{connection.security_protocol} needs sasl_username and sasl_password")
+    return connection
+
+
+class TopicsSettings(Section):
+    """How the pipeline's topics are named and made."""
+
+    prefix: str = Field(default="mail.", pattern=r"^[A-Za-z0-9._-]*$", max_length=200)
+    """What every name starts with."""
+    shards: int = Field(default=4, ge=1, le=1024, description="partitions of every topic; fixed once they exist")
+    """Partitions of the inbox and everything behind it. Fixed once the topics exist."""
+    horizon_days: int = Field(default=7, ge=1, le=365, description="days that a resend is recognised within")
+    """How long a resend is recognised, and with it how long the internal topics are kept."""
+    replication_factor: int = Field(default=-1, ge=-1, le=32, description="-1 is the broker's own default")
+    """Copies of each partition; -1 leaves it to the broker."""
+    fsync: bool = False
+    """Have the broker write each internal record to disk before it acknowledges: for brokers without replicas."""
+
+    def topics(self) -> Topics:
+        """Describe the topics."""
+        return topics(self.prefix, horizon_days=self.horizon_days, fsync=self.fsync)
+
+
+class AdminSettings(Section):
+    """Where worker and sinks serve ``/metrics``, ``/healthz`` and ``/readyz``."""
+
+    host: str = "127.0.0.1"
+    port: Port = Field(default=9100, description="0 picks a free port")
+
+
+class LogSettings(Section):
+    """What a process writes of its doings to standard error."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class StopSettings(Section):
+    """How a process ends when it is told to."""
+
+    deadline: float = Field(default=25.0, gt=0, le=3600, description="seconds")
+    """Seconds that a role has for bringing its work to an end."""
+
+
+class LocalSettings(Section):
+    """The pipeline on one machine, as ``todoke up`` runs it."""
+
+    data: Path = Path("data")
+    """Everything that must outlive a restart, and the logs."""
+    kafka_port: Port = Field(default=9092, description="0 picks a free port")
+    clickhouse_port: Port = Field(default=8123, description="0 picks a free port")
+    stop_deadline: float = Field(default=60.0, gt=0, le=3600, description="seconds")
+    """Seconds that the whole pipeline has for stopping; what is still there then is killed."""
+    start_deadline: float = Field(default=120.0, gt=0, le=3600, description="seconds")
+    """Seconds that a process has from its start until it is ready."""
+    restart_pause: float = Field(default=0.5, gt=0, le=60, description="seconds")
+    """Seconds until a process that died is started again, the first time; doubles each time."""
+    restart_pause_limit: float = Field(default=30.0, gt=0, le=3600, description="seconds")
+    """Seconds that this pause may grow to."""
+    healthy_after: float = Field(default=60.0, gt=0, le=3600, description="seconds")
+    """Seconds of life after which a process counts as healthy and the pause is short again."""
+    give_up_after: int = Field(default=0, ge=0, description="0 is never")
+    """Deaths of one process in a row after which the whole pipeline stops."""
+    log_limit: int = Field(default=10_000_000, ge=10_000, description="bytes")
+    """Bytes of one log file in the data folder until a new one is begun; three old ones are kept."""
+
+
+class Settings(Section):
+    """Everything that can be set."""
+
+    kafka: Annotated[KafkaConnection, AfterValidator(_usable)] = Field(default_factory=KafkaConnection)
+    topics: TopicsSettings = Field(default_factory=TopicsSettings)
+    ingest: IngestSettings = Field(default_factory=IngestSettings)
+    sources: dict[str, SourceSettings] = Field(default_factory=default_sources)
+    admin: AdminSettings = Field(default_factory=AdminSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    stop: StopSettings = Field(default_factory=StopSettings)
+    local: LocalSettings = Field(default_factory=LocalSettings)

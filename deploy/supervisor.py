@@ -1,0 +1,242 @@
+"""Child processes that are kept alive: started, watched, started again with back-off, stopped."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from deploy.embedded.child import start_child
+from deploy.exit import Exit
+from streams.contracts.clock import Clock, Deadline
+from streams.contracts.errors import ConfigurationError, TodokeError
+
+logger = logging.getLogger(__name__)
+
+PROBE_PAUSE = 0.1
+"""Seconds between two questions whether a child is ready."""
+READ = 65_536
+
+
+class ChildFailedError(TodokeError):
+    """A child process cannot be brought to life."""
+
+
+class Output(Protocol):
+    """Where a child's lines go."""
+
+    def write(self, line: str) -> None:
+        """Take one line, without its newline. Must not block for long."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Launch:
+    """One start of a program."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    ready: Callable[[], Awaitable[bool]]
+    """Asks the running program whether it does its work; must not raise."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Policy:
+    """How a child is kept alive. Times are seconds."""
+
+    start_deadline: float
+    """From the start until it is ready."""
+    pause: float
+    """Until it is started again, the first time; doubles with each death in a row."""
+    pause_limit: float
+    healthy_after: float
+    """A life of this length ends the row of deaths."""
+    give_up_after: int
+    """Deaths in a row that are too many; 0 for never."""
+
+
+class Child:
+    """One program that is kept alive until it is told to stop."""
+
+    def __init__(
+        self,
+        name: str,
+        launch: Callable[[], Launch],
+        *,
+        policy: Policy,
+        output: Output,
+        changed: Callable[[], None],
+        clock: Clock,
+    ) -> None:
+        """Prepare it; nothing starts yet.
+
+        Args:
+            name: for people, and for its log file.
+            launch: says how to start it; asked again at each start.
+            policy: how to keep it alive.
+            output: takes its lines.
+            changed: called whenever a process of this child begins or ends.
+            clock: for the length of lives.
+        """
+        self.name = name
+        self.restarts = 0
+        self._launch = launch
+        self._policy = policy
+        self._output = output
+        self._changed = changed
+        self._clock = clock
+        self._process: asyncio.subprocess.Process | None = None
+        self._ready = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._last_lines: list[str] = []
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process that runs now."""
+        return None if self._process is None or self._process.returncode is not None else self._process.pid
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether the process that runs now has once said that it is ready."""
+        return self._ready.is_set()
+
+    def start(self) -> None:
+        """Begin to keep it alive."""
+        self._keeper = asyncio.create_task(self._keep(), name=f"keeps {self.name}")
+
+    async def until_ready(self) -> None:
+        """Return once it does its work for the first time.
+
+        Raises:
+            ConfigurationError: it refuses its configuration; its own words are in the message.
+            ChildFailedError: it died or was not ready in time.
+        """
+        keeper = self._kept()
+        ready = asyncio.create_task(self._ready.wait())
+        try:
+            await asyncio.wait(
+                {ready, keeper}, timeout=self._policy.start_deadline, return_when=asyncio.FIRST_COMPLETED
+            )
+            if keeper.done():
+                keeper.result()
+            if not ready.done():
+                raise ChildFailedError(
+                    f"{self.name} was not ready within {self._policy.start_deadline:g} s{self._words()}"
+                )
+        finally:
+            ready.cancel()
+
+    async def failed(self) -> None:
+        """Return when it was stopped.
+
+        Raises:
+            ChildFailedError: it died too often and was given up.
+        """
+        await asyncio.shield(self._kept())
+
+    async def stop(self, deadline: Deadline) -> bool:
+        """Tell it to stop, wait for that, kill it when the deadline is over; tell whether it stopped by itself."""
+        self._stopping.set()
+        process = self._process
+        clean = True
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), max(deadline.remaining(), 0.1))
+            except TimeoutError:
+                logger.warning("%s did not stop in time and is killed", self.name)
+                clean = False
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+        if self._keeper is not None:
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        return clean
+
+    def _kept(self) -> asyncio.Task[None]:
+        if self._keeper is None:
+            raise RuntimeError(f"{self.name} was not started")
+        return self._keeper
+
+    async def _keep(self) -> None:
+        deaths = 0
+        while not self._stopping.is_set():
+            began = self._clock.monotonic()
+            code = await self._live()
+            if self._stopping.is_set():
+                return
+            if self._clock.monotonic() - began >= self._policy.healthy_after:
+                deaths = 0
+            deaths += 1
+            if code == Exit.MISUSED:
+                raise ConfigurationError(f"{self.name} refuses its configuration{self._words()}")
+            if self._policy.give_up_after and deaths >= self._policy.give_up_after:
+                raise ChildFailedError(f"{self.name} died {deaths} times in a row{self._words()}")
+            pause = min(self._policy.pause * 2 ** min(deaths - 1, 20), self._policy.pause_limit)
+            level = logging.WARNING if deaths == 1 else logging.ERROR
+            row = "" if deaths == 1 else f", for the {_ordinal(deaths)} time in a row{self._words()}"
+            logger.log(level, "%s %s%s; it starts again in %g s", self.name, _fate(code), row, pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+            self.restarts += 1
+
+    async def _live(self) -> int:
+        """Run one process to its end and give its exit code, negative for a signal."""
+        self._ready.clear()
+        self._last_lines.clear()
+        launch = self._launch()
+        self._process = process = await start_child(launch.argv, env=launch.env)
+        self._changed()
+        probing = asyncio.create_task(self._probe(launch))
+        try:
+            await self._pass_on(process)
+            return await process.wait()
+        finally:
+            probing.cancel()
+            if process.returncode is None:  # this task was cancelled
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+            self._changed()
+
+    async def _probe(self, launch: Launch) -> None:
+        while not await launch.ready():  # noqa: ASYNC110 - another process's state raises no event here
+            await asyncio.sleep(PROBE_PAUSE)
+        self._ready.set()
+        self._changed()
+
+    async def _pass_on(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdout is None:
+            raise RuntimeError("the child's output is not a pipe")
+        rest = b""
+        while block := await process.stdout.read(READ):
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                self._say(line)
+        if rest:
+            self._say(rest)
+
+    def _say(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip("\r")
+        self._last_lines = [*self._last_lines[-4:], text]
+        self._output.write(text)
+
+    def _words(self) -> str:
+        return "".join(f"\n    {self.name} | {line}" for line in self._last_lines)
+
+
+def _fate(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def _ordinal(number: int) -> str:
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    teen = number % 100 in (11, 12, 13)
+    return f"{number}{'th' if teen else endings.get(number % 10, 'th')}"

@@ -1,0 +1,164 @@
+"""The topics in Kafka: made where they are missing, compared where they exist."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, NotControllerError, TopicAlreadyExistsError, for_code
+
+from deploy.settings import TopicsSettings
+from streams.contracts.clock import Clock, Deadline, SystemClock
+from streams.contracts.errors import TodokeError
+from streams.contracts.kafka import KafkaConnection
+from streams.contracts.topics import Topic
+
+RETRY_PAUSE = 0.25
+"""Seconds between two tries while Kafka starts or changes its controller."""
+
+
+class KafkaUnreachableError(TodokeError):
+    """No broker answers, or none that lets us in."""
+
+    retriable = True
+
+
+class TopicsDifferError(TodokeError):
+    """Topics are missing, or are not made the way that the promises need."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TopicState:
+    """One topic as it is found."""
+
+    name: str
+    partitions: int
+    """0 where it is missing."""
+    created: bool
+    """It was made just now."""
+    differences: tuple[str, ...]
+    """Sentences on what is other than it should be."""
+
+
+async def ensure_topics(
+    connection: KafkaConnection,
+    settings: TopicsSettings,
+    *,
+    create: bool,
+    patience: float = 10.0,
+    clock: Clock | None = None,
+) -> list[TopicState]:
+    """Compare all topics with what the settings ask for, and make the missing ones if wanted.
+
+    Existing topics are never changed: more partitions would send a message's events to another shard than its history.
+
+    Args:
+        connection: where Kafka is.
+        settings: what to ask for.
+        create: make what is missing.
+        patience: seconds to wait for a broker that does not answer yet.
+        clock: for the patience.
+
+    Raises:
+        KafkaUnreachableError: no broker answered in time.
+    """
+    deadline = Deadline(patience, clock or SystemClock())
+    while True:
+        try:
+            async with asyncio.timeout(max(1.0, deadline.remaining())), admin_client(connection) as client:
+                created = await _create_missing(client, settings) if create else frozenset()
+                return await _compare(client, settings, created)
+        except (KafkaError, OSError, TimeoutError) as error:
+            if not deadline.remaining():
+                raise KafkaUnreachableError(
+                    f"Kafka at {connection.bootstrap_servers} does not answer ({str(error) or type(error).__name__}): check "
+                    "kafka.bootstrap_servers and whether the broker runs"
+                ) from error
+            await asyncio.sleep(RETRY_PAUSE)
+
+
+@asynccontextmanager
+async def admin_client(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Connect to Kafka for administration."""
+    client = AIOKafkaAdminClient(**connection.client_options(), client_id="todoke-admin", request_timeout_ms=10_000)
+    try:
+        await client.start()
+        yield client
+    finally:
+        await client.close()
+
+
+async def _create_missing(client: AIOKafkaAdminClient, settings: TopicsSettings) -> frozenset[str]:
+    existing = set(await client.list_topics())
+    missing = [topic for topic in settings.topics().all() if topic.name not in existing]
+    if not missing:
+        return frozenset()
+    response: Any = await client.create_topics([_new(topic, settings) for topic in missing])
+    for name, code, *message in response.topic_errors:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            if error is NotControllerError:
+                raise error
+            raise TopicsDifferError(f"Kafka refuses to create {name}: {(message or [None])[0] or error.__name__}")
+    return frozenset(topic.name for topic in missing)
+
+
+def _new(topic: Topic, settings: TopicsSettings) -> NewTopic:
+    return NewTopic(
+        topic.name,
+        settings.shards,
+        settings.replication_factor,
+        replica_assignments={},  # without it the client refuses -1, which leaves the choice to the broker
+        topic_configs=topic.config,
+    )
+
+
+async def _compare(client: AIOKafkaAdminClient, settings: TopicsSettings, created: frozenset[str]) -> list[TopicState]:
+    wanted = settings.topics().all()
+    partitions = {entry["topic"]: len(entry["partitions"]) for entry in await client.describe_topics()}
+    if any(name not in partitions for name in created):
+        raise NotControllerError  # the broker has made them but not yet told itself: ask again
+    found = [topic for topic in wanted if topic.name in partitions]
+    configs = await _configs(client, found)
+    return [
+        TopicState(
+            name=topic.name,
+            partitions=partitions.get(topic.name, 0),
+            created=topic.name in created,
+            differences=tuple(
+                _differences(topic, settings, partitions.get(topic.name, 0), configs.get(topic.name, {}))
+            ),
+        )
+        for topic in wanted
+    ]
+
+
+async def _configs(client: AIOKafkaAdminClient, topics: list[Topic]) -> dict[str, dict[str, str]]:
+    if not topics:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics]
+    response: Any
+    (response,) = await client.describe_configs(resources)
+    return {
+        name: {entry[0]: entry[1] for entry in entries} for _code, _message, _kind, name, entries in response.resources
+    }
+
+
+def _differences(topic: Topic, settings: TopicsSettings, partitions: int, config: dict[str, str]) -> list[str]:
+    if not partitions:
+        return ["is missing: run `todoke topics`"]
+    found = []
+    if partitions != settings.shards:
+        found.append(
+            f"has {partitions} partitions where topics.shards is {settings.shards}: set topics.shards to "
+            f"{partitions}, or choose another topics.prefix for a new pipeline"
+        )
+    found += [
+        f"has {key} = {config[key]} where {value} is wanted: change it with kafka-configs --alter"
+        for key, value in topic.config.items()
+        if key in config and config[key] != value
+    ]
+    return found

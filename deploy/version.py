@@ -1,0 +1,5 @@
+"""Which todoke this is."""
+
+from importlib.metadata import version
+
+VERSION = version("todoke")
