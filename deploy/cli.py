@@ -30,6 +30,8 @@ COMMANDS = {
     "consume": Entry("deploy.commands.consume", "Print a public topic, one JSON object a line."),
     "audit": Entry("deploy.commands.audit", "Check that the books balance."),
     "config": Entry("deploy.commands.config", "Show the settings in force and where each came from."),
+    "kafka": Entry("deploy.commands.kafka", "Run Apache Kafka alone on this machine."),
+    "clickhouse": Entry("deploy.commands.clickhouse", "Run ClickHouse alone on this machine."),
     "fetch": Entry("deploy.commands.fetch", "Fetch what `up` needs from the network, once."),
 }
 

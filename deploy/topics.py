@@ -74,8 +74,8 @@ async def ensure_topics(
         except (KafkaError, OSError, TimeoutError) as error:
             if not deadline.remaining():
                 raise KafkaUnreachableError(
-                    f"Kafka at {connection.bootstrap_servers} does not answer ({str(error) or type(error).__name__}): check "
-                    "kafka.bootstrap_servers and whether the broker runs"
+                    f"Kafka at {connection.bootstrap_servers} does not answer ({str(error) or type(error).__name__}): "
+                    "check kafka.bootstrap_servers and whether the broker runs"
                 ) from error
             await asyncio.sleep(RETRY_PAUSE)
 

@@ -26,6 +26,7 @@ class Invocation:
     ) -> None:
         self._config = config
         self._flags: dict[Key, Any] = {("log", "format"): log_format, ("log", "level"): log_level}
+        self.given_data = data
         self.data = data_folder(data)
 
     def environment(self, flags: Mapping[Key, Any] | None = None, *, own: bool = False) -> Environment:

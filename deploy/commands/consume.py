@@ -1,0 +1,70 @@
+"""``todoke consume``: what stands on a public topic, for people."""
+
+import asyncio
+import sys
+
+import click
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from deploy.commands.options import Invocation, common_options
+from deploy.settings import Settings
+from deploy.topics import KafkaUnreachableError
+from streams.contracts.errors import ConfigurationError
+
+WAIT_MS = 500
+
+
+@click.command("consume")
+@click.argument("topic")
+@click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--keys", is_flag=True, help="Print the key and a tab before each value.")
+@common_options
+def command(invocation: Invocation, *, topic: str, follow: bool, keys: bool) -> None:
+    r"""Print a public topic from its beginning, one value a line; a tombstone is null.
+
+    Reads committed records only and belongs to no consumer group, so that it disturbs nobody.
+
+    \b
+    Examples:
+      todoke consume mail.lifecycles
+      todoke consume mail.events --follow | jq -r .recipient
+    """
+    settings = invocation.environment().settings
+    public = [entry.name for entry in settings.topics.topics().all() if not entry.internal]
+    if topic not in public:
+        raise ConfigurationError(f"{topic} is no public topic; there is: {', '.join(public)}")
+    try:
+        asyncio.run(_print(settings, topic, follow=follow, keys=keys))
+    except KeyboardInterrupt:
+        return
+    except (KafkaError, OSError) as error:
+        servers = settings.kafka.bootstrap_servers
+        raise KafkaUnreachableError(f"Kafka at {servers} does not answer ({error}): does the broker run?") from error
+
+
+async def _print(settings: Settings, topic: str, *, follow: bool, keys: bool) -> None:
+    consumer = AIOKafkaConsumer(
+        **settings.kafka.client_options(), isolation_level="read_committed", enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
+        if not partitions:
+            raise ConfigurationError(f"there is no topic {topic} at {settings.kafka.bootstrap_servers}")
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        ends = await consumer.end_offsets(partitions)
+        while follow or any([await consumer.position(partition) < ends[partition] for partition in partitions]):
+            for records in (await consumer.getmany(timeout_ms=WAIT_MS)).values():
+                for record in records:
+                    _write(record.key, record.value, keys=keys)
+            sys.stdout.flush()
+    finally:
+        await consumer.stop()
+
+
+def _write(key: bytes | None, value: bytes | None, *, keys: bool) -> None:
+    text = "null" if value is None else value.decode("utf-8", "replace")
+    before = f"{(key or b'').decode('utf-8', 'replace')}\t" if keys else ""
+    sys.stdout.write(f"{before}{text}\n")

@@ -1,0 +1,87 @@
+"""``todoke send``: recorded payloads, posted as their provider would."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import aiohttp
+import click
+
+from deploy.commands.options import Invocation, common_options
+from deploy.posting import Form, Payload, form_of, post, signed
+from deploy.settings import Settings
+from ingest.settings import SourceSettings
+from streams.contracts.clock import SystemClock
+from streams.contracts.errors import ConfigurationError
+
+STDIN = "-"
+
+
+@click.command("send")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option("--source", metavar="NAME", help="Source to post as.  [default: the first one configured]")
+@click.option("--url", metavar="URL", help="Where todoke listens.  [default: the pipeline that runs here]")
+@click.option("--form", type=click.Choice(list(Form)), help="Form of the payload, where the file's name does not tell.")
+@click.option(
+    "--patience", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds to keep trying."
+)
+@common_options
+def command(
+    invocation: Invocation,
+    *,
+    files: tuple[str, ...],
+    source: str | None,
+    url: str | None,
+    form: str | None,
+    patience: float,
+) -> None:
+    r"""Post recorded payloads as the provider would and print the receipt of each.
+
+    A file's name tells its form: .json and .form are a provider's posts, .ndjson is events in todoke's own form, one
+    a line. - reads standard input. The source's first secret is added, as the provider adds it. A post that the
+    endpoint cannot take now is sent again after the time that it asks for.
+
+    \b
+    Examples:
+      todoke send deliveries.json bounces.form
+      todoke send --source shop --url https://todoke.example.com deliveries.json
+      echo '{"type":"delivered","recipient":"user@example.com"}' | todoke send --form ndjson -
+    """
+    settings = invocation.environment().settings
+    name = source or next(iter(settings.sources))
+    payloads = [_payload(file, form) for file in files]
+    asyncio.run(_send(payloads, name, _configured(settings, name, url), url or _address(settings), patience))
+
+
+async def _send(payloads: list[Payload], name: str, source: SourceSettings, url: str, patience: float) -> None:
+    clock = SystemClock()
+    async with aiohttp.ClientSession() as session:
+        for payload in payloads:
+            body, headers = signed(payload, source)
+            path = f"/v1/events?source={name}" if payload.form is Form.NDJSON else f"/v1/webhooks/{name}"
+            receipt = await post(session, url.rstrip("/") + path, body, headers, patience=patience, clock=clock)
+            click.echo(f"{receipt.receipt}  {receipt.accepted:>6} accepted  {payload.name}")
+
+
+def _payload(file: str, form: str | None) -> Payload:
+    if file == STDIN:
+        body = sys.stdin.buffer.read()
+        return Payload(name="standard input", form=Form(form) if form else form_of("", body), body=body)
+    path = Path(file)
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
+    return Payload(name=file, form=Form(form) if form else form_of(path.name, body), body=body)
+
+
+def _configured(settings: Settings, name: str, url: str | None) -> SourceSettings:
+    source = settings.sources.get(name)
+    if source is None and url is None:
+        raise ConfigurationError(f"there is no source {name}; there is: {', '.join(settings.sources)}")
+    return source or SourceSettings()
+
+
+def _address(settings: Settings) -> str:
+    host = settings.ingest.host
+    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{settings.ingest.port}"  # noqa: S104 - compared

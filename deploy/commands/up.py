@@ -1,0 +1,64 @@
+"""``todoke up``: the whole pipeline on this machine."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+
+from deploy.commands.options import Invocation, common_options
+from deploy.data_folder import DataFolder
+from deploy.environment import Environment
+from deploy.exit import Exit
+from deploy.local import LocalPipeline
+from deploy.schema import Path as Key
+
+PORT = click.IntRange(0, 65535)
+
+
+@click.command("up")
+@click.option("--http-port", type=PORT, metavar="PORT", help="For webhooks; 0 picks a free one.  [default: 8080]")
+@click.option("--kafka-port", type=PORT, metavar="PORT", help="For Kafka's clients, likewise.  [default: 9092]")
+@click.option("--clickhouse-port", type=PORT, metavar="PORT", help="For ClickHouse's clients.  [default: 8123]")
+@click.option("--demo", is_flag=True, help="Post recorded sample payloads and show what becomes of them.")
+@common_options
+def command(
+    invocation: Invocation, *, http_port: int | None, kafka_port: int | None, clickhouse_port: int | None, demo: bool
+) -> int:
+    r"""Run the whole pipeline on this machine: Kafka, ClickHouse and every role, until Ctrl-C or SIGTERM.
+
+    Prints the addresses, and `ready` once posts are taken. A part that dies is started again. Everything lies in the
+    data folder, also the logs; the next start finds it again. Needs `pip install 'todoke[embedded]'`, and the network
+    once, for Kafka itself.
+
+    \b
+    Examples:
+      todoke up
+      todoke up --demo
+      todoke up --data /var/lib/todoke --http-port 80 --config /etc/todoke.toml
+      todoke up --data /tmp/try --http-port 0 --kafka-port 0 --clickhouse-port 0
+    """
+    flags: dict[Key, Any] = {
+        ("ingest", "port"): http_port,
+        ("local", "kafka_port"): kafka_port,
+        ("local", "clickhouse_port"): clickhouse_port,
+        ("local", "data"): invocation.given_data,
+    }
+    environment = invocation.environment(flags, own=True)
+    invocation.start_logging(environment, "todoke")
+    data: Path = environment.settings.local.data
+    with DataFolder(data) as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(environment, folder, demo=demo))
+
+
+async def _run(environment: Environment, folder: DataFolder, *, demo: bool) -> Exit:
+    pipeline = LocalPipeline(environment, data=folder)
+    async with pipeline.running():
+        if not pipeline.is_stopping:
+            click.echo(f"webhooks    {pipeline.http}/v1/webhooks/{next(iter(environment.settings.sources))}")
+            click.echo(f"ClickHouse  {pipeline.clickhouse}")
+            click.echo(f"Kafka       {pipeline.kafka}")
+            click.echo("ready")
+            await pipeline.wait()
+    return Exit.OK

@@ -1,0 +1,32 @@
+"""Real servers for tests: started once, shared by all; every test has topics and tables of its own in them."""
+
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from deploy.embedded.kafka import EmbeddedKafka
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedKafka]:
+    """One broker for all tests that do not break it."""
+    folder: Path = tmp_path_factory.mktemp("kafka")
+    broker = EmbeddedKafka(data=folder / "data")
+    await broker.start()
+    yield broker
+    await broker.stop()
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """What the names of one test's topics start with."""
+    return f"test-{secrets.token_hex(6)}."
+
+
+@pytest.fixture
+def database() -> str:
+    """Name one test's database in ClickHouse."""
+    return f"test_{secrets.token_hex(6)}"
