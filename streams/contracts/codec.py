@@ -61,10 +61,12 @@ def decode(value: bytes) -> Record:
         end = value.index(b"\n")
         header = json.loads(value[:end])
         form, sizes = header["form"], header["sections"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormError("not a record of todoke's internal topics: it does not start with a header line") from error
     if form != FORM:
         raise FormError(f"the record has form {form!r}, this version of todoke reads form {FORM}: upgrade this process")
+    if not isinstance(sizes, dict) or not all(type(size) is int and size >= 0 for size in sizes.values()):
+        raise FormError("the record's header does not tell the sizes of its sections")
     sections = {}
     at = end + 1
     for name, size in sizes.items():

@@ -1,0 +1,99 @@
+"""The answer: the one outbox record that an inbox record makes, whatever is in it."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import msgspec
+
+from streams.contracts.chain import Link, draw_epoch
+from streams.contracts.codec import Record, decode, encode
+from streams.contracts.dead_letter import Reason
+from streams.contracts.errors import FormError
+from streams.contracts.sections import Loss, Outbox
+from streams.contracts.topics import OUTBOX_LIMIT
+from streams.correlation import correlate
+from streams.inbox import InboxRecord
+from streams.outcome import Counts, Outcome, lines
+from streams.quarantine import Quarantine
+from streams.state import TIME, PartitionState
+
+logger = logging.getLogger(__name__)
+
+VALUE_LIMIT = OUTBOX_LIMIT - 64 * 1024
+"""Bytes of a record's value: Kafka's limit counts its own framing too."""
+
+_encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """An outbox record, written but not yet in the log."""
+
+    stamp: int
+    record: Record
+    """What readers will find, for the state."""
+
+    value: bytes
+    counts: Counts
+
+
+def answer(inbox: InboxRecord, state: PartitionState, losses: Sequence[Loss], version: str) -> Answer:
+    """Answer an inbox record, by what is known after all the ones before it. The state is not changed.
+
+    Whatever the record holds, there is an answer: what cannot be worked with goes to the dead letters, since a record
+    without an answer would stop its shard for good. Nothing but the arguments decides what is in it: two workers that
+    answer the same record from the same state write the same bytes.
+    """
+    quarantine = Quarantine(inbox, version)
+    outcome = _work_off(inbox, state, quarantine)
+    sealed = _seal(outcome, inbox, state, losses)
+    if len(sealed.value) > VALUE_LIMIT:
+        detail = f"the answer has {len(sealed.value)} bytes, Kafka takes {VALUE_LIMIT}"
+        outcome = quarantine.all_events(decode(inbox.value), Reason.CHUNK_POISON, detail)
+        sealed = _seal(outcome, inbox, state, losses)
+    return sealed
+
+
+def _work_off(inbox: InboxRecord, state: PartitionState, quarantine: Quarantine) -> Outcome:
+    try:
+        chunk = decode(inbox.value)
+    except FormError as error:
+        logger.exception("Inbox shard %d offset %d cannot be read: to the dead letters", inbox.shard, inbox.offset)
+        return quarantine.whole_record(Reason.CHUNK_UNREADABLE, str(error))
+    try:
+        return correlate(chunk, state, quarantine)
+    except Exception as error:
+        logger.exception("Inbox shard %d offset %d: the correlation failed", inbox.shard, inbox.offset)
+        detail = f"{type(error).__name__}: {error}"
+    try:
+        return quarantine.all_events(chunk, Reason.CHUNK_POISON, detail)
+    except (msgspec.DecodeError, KeyError, TypeError):
+        # Not even its receipts can be read: nothing is left but to keep it as it is.
+        return quarantine.whole_record(Reason.CHUNK_POISON, detail)
+
+
+def _seal(outcome: Outcome, inbox: InboxRecord, state: PartitionState, losses: Sequence[Loss]) -> Answer:
+    chain = state.chain
+    if chain.epoch is None:
+        raise ValueError("the log must be founded before anything is answered")
+    link = Link(epoch=chain.epoch, stamp=inbox.offset, previous=chain.stamp)
+    header = {**link.header(), TIME: inbox.at, "counts": asdict(outcome.counts)}
+    sections = {**outcome.sections, Outbox.LOSSES.value: _loss_lines(losses)}
+    return Answer(
+        stamp=inbox.offset,
+        record=Record(header, sections),
+        value=encode(header, sections),
+        counts=outcome.counts,
+    )
+
+
+def found(stamp: int, previous: int | None, at: str, losses: Sequence[Loss]) -> bytes:
+    """Write the record that founds a log: a new epoch, in which the inbox offset behind ``stamp`` is answered next."""
+    link = Link(epoch=draw_epoch(), stamp=stamp, previous=previous, founding=True)
+    header = {**link.header(), TIME: at, "counts": asdict(Counts())}
+    return encode(header, {Outbox.LOSSES.value: _loss_lines(losses)})
+
+
+def _loss_lines(losses: Sequence[Loss]) -> bytes:
+    return lines([_encoder.encode(loss) for loss in losses])

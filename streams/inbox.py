@@ -1,0 +1,23 @@
+"""The inbox record as the worker gets it: bytes, and where and when they stood in the log."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InboxRecord:
+    """One record of the inbox, not looked into yet."""
+
+    topic: str
+    shard: int
+    """The partition."""
+
+    offset: int
+    at: str
+    """When it entered the log: Kafka's timestamp, in the form of `streams.contracts.clock.rfc3339`.
+
+    This is the time that the worker lives by. It is the same for everybody who reads the record, and brokers refuse
+    records from the future (``message.timestamp.after.max.ms``, one hour), so that one machine whose clock is wrong
+    cannot make the worker forget everything.
+    """
+
+    value: bytes

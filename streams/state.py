@@ -1,0 +1,72 @@
+"""What a worker knows of one partition: nothing but what its outbox records say, applied one after the other."""
+
+from datetime import datetime
+
+import msgspec
+
+from streams import lifecycle, suppression
+from streams.contracts.chain import Chain, Link
+from streams.contracts.codec import Record
+from streams.contracts.sections import Outbox, Seen
+from streams.recent import Recent
+
+SECONDS_PER_HOUR = 3600
+TIME = "time"
+"""Key of an outbox record's header: the time of the inbox record that it answers."""
+
+_seen = msgspec.json.Decoder(Seen)
+
+
+class PartitionState:
+    """Lifecycles as the lines they are in the outbox, the events that belong to none, suppressions, and the chain.
+
+    Loading a partition and working on it both go through `apply` and nothing else changes the state, so a worker that
+    loaded it knows exactly what the worker knew that wrote it.
+    """
+
+    def __init__(self, horizon_hours: int) -> None:
+        self.chain = Chain()
+        self._lifecycles: Recent[bytes] = Recent(horizon_hours)
+        self._suppressions: Recent[bytes] = Recent(horizon_hours)
+        self._seen: Recent[bool] = Recent(horizon_hours)
+
+    def apply(self, record: Record) -> bool:
+        """Take the next record of the outbox into account; tell whether it counts.
+
+        Raises:
+            FormError: a later version of todoke wrote it.
+        """
+        if not self.chain.follow(Link.of(record.header)):
+            return False
+        hour = hours(record.header[TIME])
+        for table in (self._lifecycles, self._suppressions, self._seen):
+            table.advance(hour)
+        for line in record.section(Outbox.LIFECYCLES).splitlines():
+            self._lifecycles.put(lifecycle.key_of(line), line)
+        for line in record.section(Outbox.SUPPRESSIONS).splitlines():
+            self._suppressions.put(suppression.key(suppression.parse(line)), line)
+        for seen in _seen.decode_lines(record.section(Outbox.SEEN)):
+            self._seen.put(seen["id"], value=True)
+        return True
+
+    def lifecycle(self, key: str) -> bytes | None:
+        """Give the line of a lifecycle by `streams.lifecycle.key`, or ``None`` if none is open."""
+        return self._lifecycles.get(key)
+
+    def suppression(self, key: str) -> bytes | None:
+        """Give the line of a suppression by `streams.suppression.key`, or ``None`` if nothing is known."""
+        return self._suppressions.get(key)
+
+    def has_seen(self, event_id: str) -> bool:
+        """Tell whether an event that belongs to no lifecycle was there before."""
+        return event_id in self._seen
+
+    @property
+    def open_lifecycles(self) -> int:
+        """How many lifecycles are held."""
+        return len(self._lifecycles)
+
+
+def hours(at: str) -> int:
+    """Count the hours since 1970 of a time in the form of `streams.contracts.clock.rfc3339`."""
+    return int(datetime.fromisoformat(at).timestamp()) // SECONDS_PER_HOUR
