@@ -24,11 +24,12 @@ from typing import Any
 
 from deploy.data_folder import DataFolder, started_at
 from deploy.environment import Environment, for_child
+from deploy.fetching import fetch_broker
 from deploy.output import PrefixedOutput
 from deploy.ports import chosen_port, free_port
 from deploy.probe import http_status, listens
 from deploy.settings import Settings
-from deploy.stores import fetch_broker, make_ready
+from deploy.stores import make_ready
 from deploy.supervisor import Child, Launch, Policy
 from deploy.version import VERSION
 from ingest.settings import check as check_ingest

@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from deploy.stores import fetch_broker
+from deploy.fetching import fetch_broker
 
 
 @click.command("fetch")

@@ -1,0 +1,82 @@
+# Everything a checkout can do. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+# The first that runs and is new enough; asked only when the environment is made.
+PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13 python; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done || true)
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= data
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+MADE := $(VENV)/.made
+LOCKED := $(VENV)/.locked
+INSTALLED := $(VENV)/.installed
+FETCHED := $(VENV)/.fetched
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format types layers unit integration acceptance wheel clean
+
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) $(FETCHED) ## Make the environment and fetch what is needed, once
+
+run: setup ## Run the whole pipeline here, with sample payloads, until Ctrl-C
+	@$(BIN)/todoke up --demo --data $(DATA)
+
+test: lint types layers unit integration acceptance ## Everything that must be green
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(INSTALLED) ## Put the code into its one form
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+layers: $(INSTALLED)
+	$(BIN)/lint-imports
+
+unit: $(INSTALLED) ## Tests without servers
+	$(BIN)/pytest tests/unit tests/contract
+
+integration: setup ## Tests with real Kafka and the real ClickHouse engine
+	$(BIN)/pytest tests/integration
+
+acceptance: setup ## Tests of the installed command, from outside
+	$(BIN)/pytest tests/acceptance
+
+wheel: $(INSTALLED) ## Build dist/todoke-*.whl
+	$(PIP) wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .
+
+clean: ## Remove the environment and what tools leave; keeps data
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# Stamps, so that what has been done is not done again and later calls need no network.
+
+$(MADE):
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "todoke needs Python 3.11 or later; name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(LOCKED): requirements.lock $(MADE)
+	@echo "fetching and installing the packages of requirements.lock into $(VENV), once"
+	@$(PIP) install --progress-bar off --require-hashes -r requirements.lock | awk \
+		-v all="$$(grep -c '^[a-zA-Z]' requirements.lock)" \
+		'/^Collecting/ { printf "\r  %d of %d", ++n, all; fflush() } /^Installing/ { printf "\n  installing\n"; fflush() }'
+	@touch $@
+
+$(INSTALLED): pyproject.toml $(LOCKED)
+	@$(PIP) install --quiet --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(FETCHED): deploy/embedded/kafka/jgo.lock.toml $(INSTALLED)
+	@$(BIN)/todoke fetch
+	@touch $@

@@ -1,0 +1,91 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deploy.data_folder import LAYOUT, DataFolder, started_at
+from streams.contracts.errors import ConfigurationError
+
+HOLD = """
+import sys
+from pathlib import Path
+from deploy.data_folder import DataFolder
+with DataFolder(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+def test_a_folder_in_use_names_the_process_that_uses_it(tmp_path: Path) -> None:
+    with DataFolder(tmp_path / "data"), pytest.raises(ConfigurationError) as raised, DataFolder(tmp_path / "data"):
+        pass
+
+    assert f"is in use by process {os.getpid()}" in str(raised.value)
+    assert "--data DIR" in str(raised.value)
+
+
+def test_a_killed_process_leaves_the_folder_free(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(data)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(ConfigurationError, match=str(holder.pid)), DataFolder(data):
+            pass
+        holder.kill()
+    with DataFolder(data):
+        pass
+
+
+def test_another_layout_is_not_touched(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with DataFolder(data):
+        pass
+    (data / "layout.json").write_text(json.dumps({"layout": LAYOUT + 1}))
+
+    with pytest.raises(ConfigurationError, match=f"has layout {LAYOUT + 1}"), DataFolder(data):
+        pass
+
+
+def test_somebody_elses_folder_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+
+    with pytest.raises(ConfigurationError, match="not todoke's"), DataFolder(tmp_path):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_run_json_counts_only_while_its_writer_lives(tmp_path: Path) -> None:
+    with DataFolder(tmp_path / "data") as folder:
+        own = {"pid": os.getpid(), "created": started_at(os.getpid())}
+        folder.describe({"processes": {"todoke": own}})
+        assert folder.running() is not None
+
+        folder.describe({"processes": {"todoke": {**own, "created": 1.0}}})
+        assert folder.running() is None
+        folder.forget()
+        assert folder.description() is None
+
+
+def test_leftovers_are_ended_and_strangers_are_not(tmp_path: Path) -> None:
+    with subprocess.Popen(SLEEP) as leftover, subprocess.Popen(SLEEP) as stranger:
+        try:
+            with DataFolder(tmp_path / "data") as folder:
+                entries = {
+                    "worker": {"pid": leftover.pid, "created": started_at(leftover.pid)},
+                    "ingest": {"pid": stranger.pid, "created": 1.0},
+                }
+                folder.describe({"processes": entries})
+                assert folder.end_leftovers() == [f"worker (process {leftover.pid})"]
+                assert folder.description() is None
+            assert not psutil.pid_exists(leftover.pid)
+            assert stranger.poll() is None
+        finally:
+            leftover.kill()
+            stranger.kill()

@@ -1,0 +1,129 @@
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deploy.supervisor import Child, ChildFailedError, Launch, Policy
+from streams.contracts.clock import Deadline, SystemClock
+from streams.contracts.errors import ConfigurationError
+from tests.eventually import eventually
+
+LIVES = "import time; print('hello', flush=True); time.sleep(600)"
+DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+
+
+class Lines:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def write(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def child(code: str, lines: Lines, *, give_up_after: int = 0, start_deadline: float = 30.0) -> Child:
+    async def has_spoken() -> bool:
+        return bool(lines.lines)
+
+    return Child(
+        "child",
+        lambda: Launch(argv=[sys.executable, "-c", code], env=dict(os.environ), ready=has_spoken),
+        policy=Policy(
+            start_deadline=start_deadline, pause=0.01, pause_limit=0.05, healthy_after=60, give_up_after=give_up_after
+        ),
+        output=lines,
+        changed=lambda: None,
+        clock=SystemClock(),
+    )
+
+
+def deadline(seconds: float) -> Deadline:
+    return Deadline(seconds, SystemClock())
+
+
+async def test_a_child_that_dies_is_started_again_and_stops_when_told() -> None:
+    lines = Lines()
+    keeper = child(LIVES, lines)
+    keeper.start()
+    await keeper.until_ready()
+    first = keeper.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+
+    async def pid() -> int | None:
+        return keeper.pid
+
+    second = await eventually(pid, lambda now: now not in (None, first))
+    assert second is not None
+    assert keeper.restarts == 1
+
+    await keeper.stop(deadline(10))
+    assert keeper.pid is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(second, 0)
+
+
+async def test_a_child_that_ignores_the_signal_is_killed_after_the_deadline() -> None:
+    lines = Lines()
+    keeper = child(DEAF, lines)
+    keeper.start()
+    await keeper.until_ready()
+
+    assert await keeper.stop(deadline(0.2)) is False
+    assert keeper.pid is None
+
+
+async def test_bad_configuration_is_told_in_the_childs_own_words_and_not_tried_again() -> None:
+    keeper = child("import sys; print('set the key'); sys.exit(2)", Lines())
+    keeper.start()
+
+    with pytest.raises(ConfigurationError, match="set the key"):
+        await keeper.failed()
+    assert keeper.restarts == 0
+
+
+async def test_too_many_deaths_in_a_row_are_the_end() -> None:
+    keeper = child("print('ouch'); raise SystemExit(1)", Lines(), give_up_after=3)
+    keeper.start()
+
+    with pytest.raises(ChildFailedError, match=r"died 3 times in a row(?s:.)*ouch"):
+        await keeper.failed()
+
+
+async def test_a_child_that_is_never_ready_fails_the_start() -> None:
+    keeper = child("import time; time.sleep(600)", Lines(), start_deadline=0.3)
+    keeper.start()
+
+    with pytest.raises(ChildFailedError, match="was not ready within"):
+        await keeper.until_ready()
+    await keeper.stop(deadline(10))
+
+
+async def test_children_die_with_their_parent() -> None:
+    script = (
+        "import asyncio, sys\n"
+        "from deploy.embedded.child import start_child\n"
+        "async def main():\n"
+        f"    child = await start_child([sys.executable, '-c', {LIVES!r}])\n"
+        "    print(child.pid, flush=True)\n"
+        "    await child.wait()\n"
+        "asyncio.run(main())\n"
+    )
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, cwd=Path.cwd()
+    )
+    assert parent.stdout is not None
+    grandchild = int(await parent.stdout.readline())
+    parent.kill()
+    await parent.wait()
+
+    async def is_gone() -> bool:
+        try:
+            return bool(psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return True
+
+    await eventually(is_gone)
