@@ -1,0 +1,159 @@
+"""How many events a second the whole pipeline takes on this machine, by stage, and what each role's processor time is.
+
+    make bench
+    python -m tests.benchmarks.pipeline --events 1000000 --resends 0.1
+
+Starts `todoke up` in a folder of its own, sends generated mail histories over HTTP like a provider, resends included,
+waits until the last event is in the tables and on the topics, lets `todoke audit` check the books and holds the counts
+against what was sent. Exit code 1 if anything is lost or counted twice. The sender, Kafka and ClickHouse share the
+machine with the roles; their processor time is in the table.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import psutil
+import uvloop
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.traffic.mails import Traffic, traffic
+from tests.traffic.running import RunningPipeline
+from tests.traffic.sender import Answers, send, with_resends
+
+WORKER_UNIQUE = "todoke_worker_unique_events_total"
+TOPICS_EVENTS = "todoke_sink_topics_events_total"
+LOOK = 0.25
+"""Seconds between two looks at how far each stage is."""
+STAGES = ("worker", "ClickHouse", "topics")
+PATIENCE = 120.0
+"""Seconds that no stage may stand still."""
+
+
+@dataclass(slots=True)
+class Stages:
+    """When each stage was done with how much, in seconds since the first post."""
+
+    done: dict[str, int] = field(default_factory=dict)
+    last_change: dict[str, float] = field(default_factory=dict)
+
+    def note(self, stage: str, count: int, at: float) -> None:
+        if count != self.done.get(stage, 0):
+            self.done[stage] = count
+            self.last_change[stage] = at
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000, help="unique events (default: %(default)s)")
+    parser.add_argument(
+        "--resends", type=float, default=0.1, help="share of the posts sent again (default: %(default)s)"
+    )
+    parser.add_argument("--batch", type=int, default=100, help="events a post, the provider's default is 100")
+    parser.add_argument("--connections", type=int, default=16, help="posts under way at a time (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="todoke-bench-") as folder:
+        return uvloop.run(measure(Path(folder), arguments))
+
+
+async def measure(folder: Path, arguments: argparse.Namespace) -> int:
+    say(f"making {arguments.events:,} events")
+    mails = traffic(arguments.events, seed=arguments.seed, batch=arguments.batch)
+    posts = with_resends(mails.posts, share=arguments.resends, seed=arguments.seed)
+    sent = sum(post.events for post in posts)
+    say(f"{mails.unique:,} unique events in {len(mails.posts):,} posts; with resends {sent:,} in {len(posts):,}")
+    async with RunningPipeline(folder / "data") as pipeline:
+        before, own = pipeline.cpu_seconds(), psutil.Process().cpu_times()
+        stages = Stages()
+        began = time.monotonic()
+        watching = asyncio.create_task(watch(pipeline, stages, began, mails.unique))
+        answers = await send(posts, pipeline.webhooks, connections=arguments.connections)
+        answered = time.monotonic() - began
+        await watching
+        own_after = psutil.Process().cpu_times()
+        used = {name: after - before[name] for name, after in pipeline.cpu_seconds().items()}
+        used["sender"] = own_after.user + own_after.system - own.user - own.system
+        whole = report_stages(answered, sent, mails, stages)
+        report_answers(answers)
+        report_processors(sent, whole, used)
+        return await verdict(pipeline, mails)
+
+
+async def watch(pipeline: RunningPipeline, stages: Stages, began: float, unique: int) -> None:
+    """Look at every stage until the last is done."""
+    admin = pipeline.run["addresses"]["admin"]
+    async with aiohttp.ClientSession() as session:
+        while min(stages.done.get(stage, 0) for stage in STAGES) < unique:
+            stages.note("worker", await counter(session, admin["worker"], WORKER_UNIQUE), time.monotonic() - began)
+            stages.note("topics", await counter(session, admin["sink-topics"], TOPICS_EVENTS), time.monotonic() - began)
+            rows = await pipeline.select("select count() as n from mail.events")
+            stages.note("ClickHouse", rows[0]["n"], time.monotonic() - began)
+            if time.monotonic() - began > PATIENCE + max(stages.last_change.values(), default=0.0):
+                raise SystemExit(f"nothing moves any more: {stages.done} of {unique}")
+            await asyncio.sleep(LOOK)
+
+
+async def counter(session: aiohttp.ClientSession, address: str, name: str) -> int:
+    """Read a counter from a role's metrics, summed over its labels."""
+    async with session.get(f"{address}/metrics") as answer:
+        families = text_string_to_metric_families(await answer.text())
+        return int(sum(s.value for family in families for s in family.samples if s.name == name))
+
+
+def report_stages(answered: float, sent: int, mails: Traffic, stages: Stages) -> float:
+    """Print how fast each stage was; give the seconds of the slowest."""
+    say(f"\n{'stage':<34}{'events':>12}{'seconds':>10}{'events/s':>12}")
+    rows = [("posts answered 200, resends included", sent, answered)]
+    rows += [(f"unique, through {stage}", mails.unique, at) for stage, at in stages.last_change.items()]
+    for name, events, seconds in rows:
+        say(f"{name:<34}{events:>12,}{seconds:>10.1f}{events / seconds:>12,.0f}")
+    whole = max(answered, *stages.last_change.values())
+    say(f"{'end to end, resends included':<34}{sent:>12,}{whole:>10.1f}{sent / whole:>12,.0f}")
+    return whole
+
+
+def report_answers(answers: Answers) -> None:
+    latencies = sorted(answers.latencies)
+    half, nearly_all = (latencies[len(latencies) * share // 100] * 1000 for share in (50, 99))
+    say(
+        f"\nposts: {answers.refusals} sent again after a refusal; answered after p50 {half:.0f} ms, p99 {nearly_all:.0f} ms"
+    )
+
+
+def report_processors(sent: int, whole: float, used: dict[str, float]) -> None:
+    say(f"\n{'role':<20}{'CPU seconds':>12}{'µs per event':>14}")
+    for name, seconds in [*sorted(used.items(), key=lambda item: -item[1]), ("all", sum(used.values()))]:
+        say(f"{name:<20}{seconds:>12.1f}{seconds / sent * 1e6:>14.1f}")
+    say(f"{'of two cores':<20}{sum(used.values()) / whole / 2:>12.0%}")
+
+
+async def verdict(pipeline: RunningPipeline, mails: Traffic) -> int:
+    code, said = await pipeline.audit()
+    say(f"\n{said}")
+    for column, table, expected in (
+        ("type", "mail.events", mails.by_type),
+        ("state", "mail.lifecycles", mails.by_state),
+    ):
+        rows = await pipeline.select(f"select {column} as name, count() as n from {table} group by name")  # noqa: S608
+        found = Counter({row["name"]: row["n"] for row in rows})
+        if found != expected:
+            say(f"WRONG {table}: expected {dict(expected)}, found {dict(found)}")
+            code = 1
+        else:
+            say(f"{table}: {found.total():,} rows, as sent: {dict(found)}")
+    return code
+
+
+def say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - the report is this command's output
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""A whole pipeline from outside: the installed command as a process, and what may be done to it."""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import psutil
+
+from deploy.ports import free_port
+from tests.eventually import eventually
+
+READY_WITHIN = 120.0
+STOPPED_WITHIN = 90.0
+
+
+class RunningPipeline:
+    """``todoke up`` in a folder, on free ports that it keeps. As a context manager: started, and stopped cleanly."""
+
+    def __init__(self, data: Path, *, config: Path | None = None) -> None:
+        self.data = data
+        self._config = config
+        self._ports = {name: free_port() for name in ("http", "kafka", "clickhouse")}
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What ``run.json`` says now."""
+        described: dict[str, Any] = json.loads((self.data / "run.json").read_text())
+        return described
+
+    @property
+    def webhooks(self) -> str:
+        return f"http://127.0.0.1:{self._ports['http']}/v1/webhooks/cmc"
+
+    @property
+    def kafka(self) -> str:
+        return f"127.0.0.1:{self._ports['kafka']}"
+
+    @property
+    def clickhouse(self) -> str:
+        return f"http://127.0.0.1:{self._ports['clickhouse']}"
+
+    @property
+    def output(self) -> str:
+        return self.data.with_suffix(".out").read_text()
+
+    async def start(self) -> None:
+        """Return once posts are taken."""
+        command = [str(Path(sys.executable).with_name("todoke")), "up", "--data", str(self.data)]
+        for name, port in self._ports.items():
+            command += [f"--{name}-port", str(port)]
+        command += ["--config", str(self._config)] if self._config else []
+        with self.data.with_suffix(".out").open("ab") as out:
+            began = out.tell()
+            self._process = await asyncio.create_subprocess_exec(*command, stdout=out, stderr=out)
+        try:
+            await eventually(lambda: self._is_ready(began), within=READY_WITHIN)
+        except AssertionError as error:
+            error.add_note(self.output[-4000:])
+            raise
+
+    async def _is_ready(self, began: int) -> bool:
+        assert self._process is not None
+        if self._process.returncode is not None:
+            raise RuntimeError(f"todoke up ended with exit code {self._process.returncode}:\n{self.output[-4000:]}")
+        said = self.data.with_suffix(".out").read_bytes()[began:]
+        return any(line.strip().endswith(b"ready") for line in said.splitlines())
+
+    async def stop(self) -> int:
+        """Ask for the end as a service manager does; give the exit code."""
+        assert self._process is not None
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(STOPPED_WITHIN):
+            return await self._process.wait()
+
+    def kill(self, name: str) -> int:
+        """Kill one process, as ``run.json`` names it, with all that it started; give its process id."""
+        pid: int = self.run["pids"][name]
+        _kill_family(psutil.Process(pid))
+        return pid
+
+    async def kill_everything(self) -> None:
+        """Kill all of it at once, the one that would start it again first."""
+        assert self._process is not None
+        _kill_family(psutil.Process(self._process.pid))
+        await self._process.wait()
+
+    async def until_replaced(self, name: str, pid: int) -> None:
+        """Return once another process stands in the place of a killed one, and works."""
+        await eventually(lambda: self._is_replaced(name, pid), within=READY_WITHIN)
+
+    async def _is_replaced(self, name: str, pid: int) -> bool:
+        entry = self.run["processes"].get(name, {})
+        return entry.get("pid") not in {None, pid} and bool(entry.get("ready"))
+
+    async def select(self, query: str) -> list[dict[str, Any]]:
+        """Ask ClickHouse over HTTP; give the rows."""
+        parameters = {"default_format": "JSONEachRow", "output_format_json_quote_64bit_integers": "0"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self.clickhouse, data=query, params=parameters) as answer,
+        ):
+            text = await answer.text()
+            if answer.status != 200:
+                raise OSError(f"ClickHouse answered {answer.status}: {text[:500]}")
+            return [json.loads(line) for line in text.splitlines()]
+
+    async def audit(self, *, wait: float = 120.0) -> tuple[int, str]:
+        """Run ``todoke audit``; give its exit code and what it said."""
+        todoke = str(Path(sys.executable).with_name("todoke"))
+        process = await asyncio.create_subprocess_exec(
+            *(todoke, "audit", "--data", str(self.data), "--wait", str(wait)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        return process.returncode or 0, said.decode()
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Tell the processor time that each process and its children used so far, by its name in ``run.json``."""
+        return {name: _cpu(pid) for name, pid in self.run["pids"].items() if name != "todoke"}
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self.stop()
+        finally:
+            assert self._process is not None
+            if self._process.returncode is None:
+                await self.kill_everything()
+
+
+def _kill_family(process: psutil.Process) -> None:
+    for member in (process, *process.children(recursive=True)):
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _cpu(pid: int) -> float:
+    family = [psutil.Process(pid)]
+    family += family[0].children(recursive=True)
+    return float(sum(times.user + times.system for times in (member.cpu_times() for member in family)))
