@@ -122,9 +122,7 @@ def report_stages(answered: float, sent: int, mails: Traffic, stages: Stages) ->
 def report_answers(answers: Answers) -> None:
     latencies = sorted(answers.latencies)
     half, nearly_all = (latencies[len(latencies) * share // 100] * 1000 for share in (50, 99))
-    say(
-        f"\nposts: {answers.refusals} sent again after a refusal; answered after p50 {half:.0f} ms, p99 {nearly_all:.0f} ms"
-    )
+    say(f"\nposts: {answers.refusals} sent again; answered after p50 {half:.0f} ms, p99 {nearly_all:.0f} ms")
 
 
 def report_processors(sent: int, whole: float, used: dict[str, float]) -> None:
@@ -152,7 +150,7 @@ async def verdict(pipeline: RunningPipeline, mails: Traffic) -> int:
 
 
 def say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - the report is this command's output
+    print(line, flush=True)
 
 
 if __name__ == "__main__":
