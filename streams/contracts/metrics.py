@@ -32,3 +32,30 @@ INGEST_REFUSALS = Metric(
     "Posts that were answered with a problem, by its kind, e.g. wrong-secret.",
     ("source", "problem"),
 )
+
+# worker
+
+WORKER_CHUNKS = Metric("todoke_worker_chunks", "Inbox records that were answered.", ("partition",))
+WORKER_DEAD_LETTERS = Metric(
+    "todoke_worker_dead_letters", "What went to the dead letters, ingest's included.", ("partition",)
+)
+WORKER_DUPLICATES = Metric("todoke_worker_duplicates", "Events that were known already.", ("partition",))
+WORKER_EVENTS = Metric("todoke_worker_events", "Events that were read, duplicates included.", ("partition",))
+WORKER_FOREIGN = Metric(
+    "todoke_worker_foreign_records",
+    "Outbox records that another worker wrote meanwhile, or a send left behind.",
+    ("partition",),
+)
+WORKER_LAG = Metric("todoke_worker_lag_records", "Inbox records that are not answered yet.", ("partition",))
+WORKER_LOAD_SECONDS = Metric(
+    "todoke_worker_load_seconds", "How long loading the state of a partition took.", ("partition",)
+)
+WORKER_LOSSES = Metric(
+    "todoke_worker_lost_records", "Inbox records that were gone from the log before they could be read.", ("partition",)
+)
+WORKER_OPEN_LIFECYCLES = Metric("todoke_worker_open_lifecycles", "Lifecycles that are held in memory.", ("partition",))
+WORKER_RELOADS = Metric(
+    "todoke_worker_reloads", "States that were dropped and loaded again, by cause.", ("partition", "cause")
+)
+WORKER_SEEKS = Metric("todoke_worker_seeks", "Corrections of the place that is read from.", ("partition",))
+WORKER_UNIQUE = Metric("todoke_worker_unique", "Events that were new.", ("partition",))

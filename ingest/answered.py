@@ -1,0 +1,59 @@
+"""Which posts of this process were answered, so that it can be told in the log. Pure."""
+
+from heapq import heappop, heappush
+
+from streams.contracts.sections import Answered
+
+TOLD_AT_ONCE = 20_000
+"""Abandoned posts that one note may name, so that it fits a record."""
+
+
+class Ledger:
+    """Counts the posts of one ingest instance and knows which of them are decided.
+
+    A post is decided once it was answered: 200, or an error after its number had been drawn, by which it is abandoned.
+    A note names only those abandoned since the note before; all notes together are the whole story.
+    """
+
+    def __init__(self, instance: str) -> None:
+        self.instance = instance
+        self._drawn = 0
+        self._through = 0
+        self._told = 0
+        self._ahead: list[int] = []  # a heap: decided, while an earlier one is not
+        self._abandoned: list[int] = []  # a heap: not told yet
+
+    def open(self) -> int:
+        """Draw the number of the next post; it must be decided some time."""
+        self._drawn += 1
+        return self._drawn
+
+    def decide(self, sequence: int, *, answered: bool) -> None:
+        """Note how a post ended.
+
+        Args:
+            sequence: its number.
+            answered: 200; else its sender was told to try again.
+        """
+        if not answered:
+            heappush(self._abandoned, sequence)
+        heappush(self._ahead, sequence)
+        while self._ahead and self._ahead[0] == self._through + 1:
+            self._through = heappop(self._ahead)
+
+    def note(self) -> Answered | None:
+        """Write down what was decided since the last note that was told; ``None`` if that is nothing."""
+        if self._through == self._told:
+            return None
+        abandoned = sorted(sequence for sequence in self._abandoned if sequence <= self._through)
+        through = self._through
+        if len(abandoned) > TOLD_AT_ONCE:
+            through = abandoned[TOLD_AT_ONCE] - 1
+            abandoned = abandoned[:TOLD_AT_ONCE]
+        return {"instance": self.instance, "through": through, "abandoned": abandoned}
+
+    def told(self, note: Answered) -> None:
+        """Take it that a note has become durable."""
+        self._told = note["through"]
+        while self._abandoned and self._abandoned[0] <= self._told:
+            heappop(self._abandoned)

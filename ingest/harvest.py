@@ -1,0 +1,170 @@
+"""What a provider's module makes of one post: events, and what had to be put aside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Protocol
+
+import orjson
+
+from ingest.bodies import UnreadableError
+from streams.contracts.clock import rfc3339
+from streams.contracts.dead_letter import Reason
+from streams.contracts.errors import TodokeError
+from streams.contracts.events import Event
+from streams.contracts.identity import event_id
+
+FIRST_YEAR, LAST_YEAR = 1970, 2299
+"""Years that a time may lie in: ClickHouse's DateTime64 ends there, and no mail was sent before."""
+
+_TEXTS = {str}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """What the events of one post share."""
+
+    source: str
+    provider: str
+    zone: tzinfo
+    """Of times that carry none."""
+    receipt: str
+    received_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Something that is no event, to become a dead letter."""
+
+    reason: Reason
+    detail: str
+    """A sentence for people."""
+    raw: bytes
+    """In a form that can be posted again."""
+
+
+@dataclass(slots=True)
+class Harvest:
+    """Everything that one post held."""
+
+    events: list[Event] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parcel:
+    """A body that was read, before anything was made of it."""
+
+    content: Any
+    """The provider's own business."""
+    api_key: str | None = None
+    """What the body shows as its key; no longer part of the rest."""
+    raw: bytes
+    """The body as it may be kept."""
+
+
+class Provider(Protocol):
+    """Knows the form of one provider's posts. Pure: neither waits nor remembers."""
+
+    def unpack(self, raw: bytes, content_type: str) -> Parcel:
+        """Read a body, which is not empty.
+
+        Raises:
+            UnreadableError: it is not of the form that its content type announces.
+        """
+        ...
+
+    def harvest(self, parcel: Parcel, context: Context) -> Harvest:
+        """Make events of it.
+
+        Raises:
+            UnreadableError: it is readable, but as a whole not what this provider sends.
+        """
+        ...
+
+
+class AsideError(TodokeError):
+    """One record makes no event; its message is a sentence for people."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Times:
+    """Reads the times of one post, each distinct one once: at a resolution of one second they are few."""
+
+    def __init__(self, zone: tzinfo, *, must_tell_offset: bool = False) -> None:
+        """Begin a post.
+
+        Args:
+            zone: which the times are in, unless they say so themselves.
+            must_tell_offset: whether they must, as RFC 3339 demands.
+        """
+        self._zone = None if must_tell_offset else zone
+        self._known: dict[str, str | None] = {}
+
+    def read(self, text: str) -> str | None:
+        """Read a time and write it as records carry it; ``None`` if it is none."""
+        try:
+            return self._known[text]
+        except KeyError:
+            time = self._known[text] = self._convert(text)
+            return time
+
+    def _convert(self, text: str) -> str | None:
+        try:
+            moment = datetime.fromisoformat(text.strip())
+            if moment.tzinfo is None:
+                if self._zone is None:
+                    return None
+                moment = moment.replace(tzinfo=self._zone)
+            utc = moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
+        return rfc3339(utc) if FIRST_YEAR <= utc.year <= LAST_YEAR else None
+
+
+class Identities:
+    """Draws the identities of one post's events, so that equal ones within it stay apart."""
+
+    def __init__(self) -> None:
+        self._multiplicities: dict[str, int] = {}
+
+    def draw(self, words: Sequence[str]) -> str:
+        """Make the identity of the next event with these words, see `streams.contracts.identity.event_id`."""
+        first = event_id(words)
+        multiplicity = self._multiplicities.get(first, 0)
+        self._multiplicities[first] = multiplicity + 1
+        return event_id(words, multiplicity) if multiplicity else first
+
+
+def texts(record: object) -> dict[str, str]:
+    """Give a record as texts by name: the same object where that is what it is, as nearly always.
+
+    Raises:
+        AsideError: it is no object.
+    """
+    if not isinstance(record, dict):
+        raise AsideError(Reason.RECORD_SHAPE, "it is no object")
+    if set(map(type, record.values())) <= _TEXTS:
+        return record
+    return {name: _text(value) for name, value in record.items()}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else dump(value).decode()
+
+
+def dump(value: object) -> bytes:
+    """Write a value as JSON.
+
+    Raises:
+        UnreadableError: it is nested so deeply that it cannot be written again.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError as error:
+        raise UnreadableError("the body is nested too deeply", Reason.BODY_SHAPE) from error

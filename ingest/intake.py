@@ -1,0 +1,239 @@
+"""Taking posts in: from a body that was read to the certainty that all of it is durable."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from ingest.answered import Ledger
+from ingest.harvest import Context, Harvest
+from ingest.holds import Allowance, Hold
+from ingest.lanes import Lane
+from ingest.metrics import IngestMetrics
+from ingest.packing import pack
+from ingest.posts import Post
+from ingest.problems import NotDurableError, StoppingError
+from ingest.publisher import Publisher
+from ingest.settings import IngestSettings, SourceSettings
+from streams.contracts import codec
+from streams.contracts.clock import Clock, Deadline, rfc3339
+from streams.contracts.errors import PublishError
+from streams.contracts.receipts import draw_instance, receipt
+from streams.contracts.sections import Inbox
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """A post whose events are durable."""
+
+    receipt: str
+    accepted: int
+    """Events and dead letters."""
+
+
+class Intake:
+    """Numbers posts, sends them through the lanes of their shards, and tells in the log which were answered."""
+
+    def __init__(
+        self, *, settings: IngestSettings, publisher: Publisher, clock: Clock, metrics: IngestMetrics, version: str
+    ) -> None:
+        self._settings = settings
+        self._publisher = publisher
+        self._clock = clock
+        self._metrics = metrics
+        self._version = version
+        self._ledger = Ledger(draw_instance())
+        self._lanes: tuple[Lane, ...] = ()
+        self._is_stopping = False
+        self._is_stopped = False
+        self._is_reachable = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._open_posts = 0
+        self.allowance = Allowance(settings.max_bytes_in_flight)
+        metrics.in_flight_bytes.set_function(lambda: self.allowance.taken)
+        metrics.kafka_reachable.set_function(lambda: self._is_reachable)
+
+    async def start(self) -> None:
+        """Connect to Kafka and open the lanes.
+
+        Raises:
+            PublishError, ConfigurationError: as the publisher.
+        """
+        await self._publisher.start()
+        self._lanes = tuple(
+            Lane(
+                shard,
+                self._publisher,
+                max_in_flight=self._settings.max_chunks_in_flight,
+                clock=self._clock,
+                metrics=self._metrics,
+            )
+            for shard in range(self._publisher.shards)
+        )
+        self._is_reachable = True
+        self._tasks = [asyncio.create_task(self._keep_telling()), asyncio.create_task(self._keep_probing())]
+
+    async def wait(self) -> None:
+        """Return when stopped.
+
+        Raises:
+            Exception: what ended the work by itself; a mistake.
+        """
+        if self._tasks:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in self._tasks:
+            if not task.cancelled():
+                task.result()
+
+    async def stop(self, deadline: Deadline) -> None:
+        """Let no more posts in, wait for those that are, tell that they were answered, and let go of Kafka.
+
+        What is not durable when the deadline is over fails, and its sender is told to repeat it. May be called twice.
+        """
+        if self._is_stopped:
+            return
+        self._is_stopping = self._is_stopped = True
+        for task in self._tasks:
+            task.cancel()
+        try:
+            async with asyncio.timeout(deadline.remaining()):
+                await self.until_idle()
+        except (TimeoutError, PublishError):
+            logger.warning("%d posts were not durable when time was up: their senders repeat them", self._open_posts)
+        await self._publisher.stop(deadline)
+
+    def enter(self) -> Hold:
+        """Let a post in, before its body is read.
+
+        Raises:
+            StoppingError: this process is about to end.
+            OverloadedError: on entering the hold, if there is no memory for it.
+        """
+        if self._is_stopping:
+            raise StoppingError("this process is about to end: try again, another one will answer")
+        return self.allowance.enter()
+
+    async def accept(
+        self, source: str, settings: SourceSettings, provider: str, harvest: Callable[[Context], Harvest], hold: Hold
+    ) -> Accepted:
+        """Make everything that a post holds durable. To be cancelled when it takes too long.
+
+        Args:
+            source: the source's name.
+            settings: the source's.
+            provider: the name that the events carry.
+            harvest: reads the body in the context of its post.
+            hold: the memory that the post takes; released when nothing of the post is under way any more.
+
+        Raises:
+            NotDurableError: Kafka refused a chunk.
+        """
+        sequence = self._ledger.open()
+        self._begin()
+        is_answered = False
+        post = Post(
+            receipt=receipt(self._ledger.instance, sequence),
+            source=source,
+            received_at=rfc3339(self._clock.now()),
+            on_settled=hold.release,
+        )
+        try:
+            context = Context(
+                source=source,
+                provider=provider,
+                zone=settings.zone,
+                receipt=post.receipt,
+                received_at=post.received_at,
+            )
+            found = harvest(context)
+            pieces = pack(found, post, shards=self._publisher.shards, batching=settings.batching, version=self._version)
+            hold.hand_over()
+            post.expect(len(pieces))
+            for piece in pieces:
+                self._lanes[piece.shard].put(piece)
+            try:
+                await post.durable
+            except PublishError as error:
+                raise NotDurableError("Kafka refused to store the events: send the same post again") from error
+            is_answered = True
+            self._count(source, found)
+            return Accepted(receipt=post.receipt, accepted=post.accepted)
+        finally:
+            if not is_answered:
+                post.abandon()
+            self._ledger.decide(sequence, answered=is_answered)
+            self._end()
+
+    def _count(self, source: str, found: Harvest) -> None:
+        self._metrics.events.labels(source).inc(len(found.events))
+        for reject in found.rejects:
+            self._metrics.dead_letters.labels(source, reject.reason).inc()
+
+    def _begin(self) -> None:
+        self._open_posts += 1
+        self._quiet.clear()
+
+    def _end(self) -> None:
+        self._open_posts -= 1
+        if not self._open_posts:
+            self._quiet.set()
+
+    async def tell_answered(self) -> None:
+        """Tell in the log which posts were decided since it was told last; returns once that is durable.
+
+        Raises:
+            PublishError: as the publisher.
+        """
+        note = self._ledger.note()
+        if note is None:
+            return
+        line = orjson.dumps(note, option=orjson.OPT_APPEND_NEWLINE)
+        value = codec.encode({"received_at": rfc3339(self._clock.now())}, {Inbox.ANSWERED: line})
+        await self._publisher.publish(int(note["instance"][:8], 16) % self._publisher.shards, value)
+        self._ledger.told(note)
+
+    async def _keep_telling(self) -> None:
+        """Tell it again and again, for ever."""
+        while True:
+            await asyncio.sleep(self._settings.tell_answered_every)
+            try:
+                await self.tell_answered()
+            except PublishError as error:
+                logger.debug("which posts were answered could not be told, it will be next time: %s", error)
+
+    async def _keep_probing(self) -> None:
+        """Look again and again whether Kafka answers, for ever; logs changes."""
+        while True:
+            await asyncio.sleep(self._settings.probe_every)
+            is_reachable = await self._publisher.is_reachable()
+            if is_reachable != self._is_reachable:
+                self._is_reachable = is_reachable
+                if is_reachable:
+                    logger.info("Kafka answers again")
+                else:
+                    logger.warning("Kafka does not answer: posts are answered 503 until it does")
+
+    async def until_idle(self) -> None:
+        """Return once every post is decided and that is told."""
+        while self._open_posts or self._ledger.note() is not None:
+            await self._quiet.wait()
+            await self.tell_answered()
+
+    def readiness(self) -> tuple[bool, Mapping[str, Any]]:
+        """Tell whether a post would be taken now, and what stands in its way if not."""
+        is_ready = self._is_reachable and not self._is_stopping and not self.allowance.is_nearly_spent
+        return is_ready, {
+            "ready": is_ready,
+            "kafka": "reachable" if self._is_reachable else "away",
+            "stopping": self._is_stopping,
+            "in_flight_bytes": self.allowance.taken,
+            "max_bytes_in_flight": self.allowance.limit,
+            "in_flight_posts": self._open_posts,
+        }

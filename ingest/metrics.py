@@ -1,0 +1,47 @@
+"""What ingest counts. Labels are names from the configuration only, never a word that a sender chose."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from streams.contracts import metrics as catalogue
+from streams.contracts.metrics import Metric
+
+CHUNK_EVENTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
+
+
+class IngestMetrics:
+    """The instruments of one ingest process."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.events = _counter(catalogue.INGEST_EVENTS, registry)
+        self.posts = _counter(catalogue.INGEST_POSTS, registry)
+        self.refusals = _counter(catalogue.INGEST_REFUSALS, registry)
+        self.dead_letters = _counter(catalogue.INGEST_DEAD_LETTERS, registry)
+        self.body_bytes = _counter(catalogue.INGEST_BYTES, registry)
+        self.in_flight_bytes = _gauge(catalogue.INGEST_IN_FLIGHT_BYTES, registry)
+        self.kafka_reachable = _gauge(catalogue.INGEST_KAFKA_REACHABLE, registry)
+        self.durable_seconds = _histogram(catalogue.INGEST_DURABLE_SECONDS, registry, SECONDS)
+        self._chunks = _counter(catalogue.INGEST_CHUNKS, registry)
+        self._chunk_events = _histogram(catalogue.INGEST_CHUNK_EVENTS, registry, CHUNK_EVENTS)
+
+    def chunk_stored(self, events: int) -> None:
+        """Count a chunk that Kafka acknowledged."""
+        self._chunks.labels("stored").inc()
+        self._chunk_events.observe(events)
+
+    def chunk_failed(self) -> None:
+        """Count a chunk that Kafka refused or that was given up."""
+        self._chunks.labels("failed").inc()
+
+
+def _counter(metric: Metric, registry: CollectorRegistry) -> Counter:
+    return Counter(metric.name, metric.help, metric.labels, registry=registry)
+
+
+def _gauge(metric: Metric, registry: CollectorRegistry) -> Gauge:
+    return Gauge(metric.name, metric.help, metric.labels, registry=registry)
+
+
+def _histogram(metric: Metric, registry: CollectorRegistry, buckets: tuple[float, ...]) -> Histogram:
+    return Histogram(metric.name, metric.help, metric.labels, registry=registry, buckets=buckets)

@@ -1,0 +1,105 @@
+"""todoke's own form of events, for senders that are no mail service: a JSON array, one object, or a line for each."""
+
+import re
+
+from ingest.bodies import UnreadableError, read_json
+from ingest.harvest import AsideError, Context, Harvest, Identities, Parcel, Reject, Times, dump, texts
+from streams.contracts import identity
+from streams.contracts.dead_letter import Reason
+from streams.contracts.events import Event, EventType
+
+TYPES = frozenset(EventType)
+
+_LINES = re.compile(r"(?:application|text)/(?:x-)?(?:ndjson|jsonl|jsonlines|json-lines)\b", re.IGNORECASE)
+
+
+class Generic:
+    """The form of ``POST /v1/events``: fields as the events that come out, most of them optional."""
+
+    def unpack(self, raw: bytes, content_type: str) -> Parcel:
+        """Read a body into its records; of lines, each one still as bytes, since one bad line spoils no other."""
+        if _LINES.match(content_type):
+            return Parcel(content=[line for line in raw.split(b"\n") if line.strip()], raw=raw)
+        content = read_json(raw)
+        return Parcel(content=content if isinstance(content, list) else [content], raw=raw)
+
+    def harvest(self, parcel: Parcel, context: Context) -> Harvest:
+        """Make events of the records."""
+        reading = _Reading(context)
+        harvest = Harvest()
+        for number, record in enumerate(parcel.content):
+            try:
+                harvest.events.append(reading.event(record))
+            except AsideError as aside:
+                raw = record if isinstance(record, bytes) else dump(record)
+                harvest.rejects.append(Reject(aside.reason, f"event {number}: {aside}", raw))
+        return harvest
+
+
+class _Reading:
+    """Makes events of the records of one post."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._times = Times(context.zone, must_tell_offset=True)
+        self._identities = Identities()
+
+    def event(self, record: object) -> Event:
+        """Make an event of a record.
+
+        Raises:
+            AsideError: it makes none.
+        """
+        fields = texts(_parsed(record))
+        get = fields.get
+        word = get("type", "")
+        message_id = identity.message_id(get("message_id", ""))
+        recipient = identity.recipient(get("recipient", ""))
+        occurred_raw = get("occurred_at")
+        if occurred_raw is None or not word or not (message_id or recipient):
+            raise AsideError(Reason.RECORD_SHAPE, "an event has type, occurred_at, and message_id or recipient")
+        occurred_at = self._times.read(occurred_raw)
+        if occurred_at is None:
+            raise AsideError(
+                Reason.RECORD_TIME, f"occurred_at is {occurred_raw[:60]!r}, no time like 2023-01-25T14:03:06+09:00"
+            )
+        is_known = word in TYPES
+        status = get("provider_status", "") if is_known else word
+        source, given = self._context.source, get("id")
+        composition, reason = get("composition", ""), get("reason", "")
+        source_ip, sender_ip = get("source_ip", ""), get("sender_ip", "")
+        words = (source, composition, word, message_id, recipient, status, occurred_raw, reason, source_ip, sender_ip)
+        return {
+            "id": identity.event_id((source, "id", given)) if given else self._identities.draw(words),
+            "source": source,
+            "provider": get("provider") or self._context.provider,
+            "composition": composition,
+            "type": word if is_known else EventType.UNKNOWN,
+            "provider_status": status,
+            "message_id": message_id,
+            "recipient": recipient,
+            "sender": get("sender", ""),
+            "return_path": get("return_path", ""),
+            "subject": get("subject", ""),
+            "reason": reason,
+            "api_data": get("api_data", ""),
+            "source_ip": source_ip,
+            "sender_ip": sender_ip,
+            "bounce_code": get("bounce_code", ""),
+            "bounce_class": get("bounce_class", ""),
+            "bounce_reason": get("bounce_reason", ""),
+            "occurred_at": occurred_at,
+            "occurred_raw": occurred_raw,
+            "received_at": self._context.received_at,
+            "receipt": self._context.receipt,
+        }
+
+
+def _parsed(record: object) -> object:
+    """Parse a line; a record of an array has been parsed with it."""
+    if not isinstance(record, bytes):
+        return record
+    try:
+        return read_json(record)
+    except UnreadableError as error:
+        raise AsideError(Reason.RECORD_SHAPE, str(error).replace("the body", "the line")) from error

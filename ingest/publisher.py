@@ -1,0 +1,232 @@
+"""How chunks become durable: the one place of ingest that knows Kafka."""
+
+import asyncio
+import contextlib
+import logging
+from collections import defaultdict
+from typing import Protocol
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from streams.contracts.clock import Deadline
+from streams.contracts.codec import FORM_HEADER
+from streams.contracts.errors import ConfigurationError, PublishError
+from streams.contracts.kafka import KafkaConnection
+from streams.contracts.topics import CHUNK_LIMIT, Topic
+
+logger = logging.getLogger(__name__)
+
+REQUEST_LIMIT = CHUNK_LIMIT + 100_000
+"""Bytes of one request: a chunk and what Kafka puts around it. Brokers take 1 MiB unless told otherwise."""
+
+
+class Publisher(Protocol):
+    """Puts chunks into the log of their shard.
+
+    `publish` waits as long as it takes, and the caller decides how long it cares. It may be called again before it
+    returned; chunks of one shard are then stored in the order of the calls.
+    """
+
+    @property
+    def shards(self) -> int:
+        """How many shards there are, from 0; known once started."""
+        ...
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            PublishError: Kafka cannot be reached.
+            ConfigurationError: the topic is not there.
+        """
+        ...
+
+    async def publish(self, shard: int, value: bytes) -> None:
+        """Return once the chunk is durable: acknowledged by all replicas in sync.
+
+        Raises:
+            PublishError: it may be stored or not.
+        """
+        ...
+
+    async def is_reachable(self) -> bool:
+        """Tell whether Kafka answers just now; never raises, may take a while."""
+        ...
+
+    async def stop(self, deadline: Deadline) -> None:
+        """Give up what is under way and release everything; whoever still waits in `publish` gets an error."""
+        ...
+
+
+class KafkaPublisher:
+    """Publishes to the partitions of one topic with an idempotent producer.
+
+    Such a producer never gives a record up by itself: it sends it again until Kafka answers, in order and without
+    storing it twice. Only an answer that no repetition can change ends it, e.g. when the broker has lost its data and
+    with it the producer's place in it; then a new producer takes over.
+    """
+
+    def __init__(
+        self, *, kafka: KafkaConnection, topic: Topic, request_timeout: float = 10.0, compression: str | None = None
+    ) -> None:
+        """Describe the publisher; nothing happens before `start`.
+
+        Args:
+            kafka: where.
+            topic: the inbox, which must exist.
+            request_timeout: seconds after which an unanswered request is made again on a new connection.
+            compression: of records, by aiokafka's names.
+        """
+        self._kafka = kafka
+        self._topic = topic.name
+        self._timeout = request_timeout
+        self._compression = compression
+        self._producer: AIOKafkaProducer | None = None
+        self._renewing = asyncio.Lock()
+        self._stopped = False
+        self._shards = 0
+
+    @property
+    def shards(self) -> int:
+        """How many partitions the topic had at the start."""
+        return self._shards
+
+    async def start(self) -> None:
+        """Connect and look at the topic."""
+        self._producer = producer = self._make()
+        try:
+            await producer.start()
+            cluster = await producer.client.fetch_all_metadata()
+        except (KafkaError, OSError) as error:
+            await self._end(producer, 0.0)
+            raise PublishError(
+                f"Kafka at {self._kafka.bootstrap_servers} cannot be reached ({error}): check kafka.bootstrap_servers "
+                f"and that it runs"
+            ) from error
+        partitions = cluster.partitions_for_topic(self._topic)
+        if not partitions:
+            await self._end(producer, 0.0)
+            raise ConfigurationError(f"Kafka has no topic {self._topic}: run `todoke topics` to create it")
+        self._shards = len(partitions)
+
+    async def publish(self, shard: int, value: bytes) -> None:
+        """Send the chunk to the partition of its shard and wait for the acknowledgement."""
+        producer = self._producer
+        if producer is None or self._stopped:
+            raise PublishError("the publisher is stopped")
+        try:
+            await producer.send_and_wait(self._topic, value, partition=shard, headers=[FORM_HEADER])
+        except KafkaError as error:
+            await self._renew(producer, error)
+            raise PublishError(f"Kafka did not take a chunk of shard {shard}: {error!r}") from error
+
+    async def is_reachable(self) -> bool:
+        """Ask any broker for the cluster's metadata."""
+        producer = self._producer
+        if producer is None or self._stopped:
+            return False
+        try:
+            async with asyncio.timeout(self._timeout):
+                return bool(await producer.client.force_metadata_update())
+        except (KafkaError, OSError, TimeoutError):
+            return False
+
+    async def stop(self, deadline: Deadline) -> None:
+        """End the producer."""
+        self._stopped = True
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await self._end(producer, deadline.remaining())
+
+    def _make(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            **self._kafka.client_options(),
+            client_id="todoke-ingest",
+            acks="all",
+            enable_idempotence=True,
+            request_timeout_ms=int(self._timeout * 1000),
+            max_request_size=REQUEST_LIMIT,
+            max_batch_size=REQUEST_LIMIT,
+            compression_type=self._compression,
+            retry_backoff_ms=200,
+        )
+
+    async def _renew(self, broken: AIOKafkaProducer, error: KafkaError) -> None:
+        """Put a new producer in the place of one whose chunk was refused for good."""
+        async with self._renewing:
+            if self._stopped or self._producer is not broken:
+                return
+            logger.error("Kafka refused a chunk for good, going on with a new producer: %r", error)
+            fresh = self._make()
+            try:
+                await fresh.start()
+            except (KafkaError, OSError):
+                await self._end(fresh, 0.0)
+                return  # the broken one will tell the next caller, who tries this again
+            self._producer = fresh
+            await self._end(broken, 0.0)
+
+    @staticmethod
+    async def _end(producer: AIOKafkaProducer, patience: float) -> None:
+        """Close a producer, though what it still holds may never be answered."""
+        ending = asyncio.ensure_future(producer.stop())
+        await asyncio.wait({ending}, timeout=patience)
+        if not ending.done():
+            producer._message_accumulator.fail_all(KafkaError("the publisher is stopping"))  # noqa: SLF001 - no public way
+        with contextlib.suppress(KafkaError, asyncio.CancelledError):
+            await ending
+
+
+class MemoryPublisher:
+    """Keeps chunks in memory, for trying out and for tests; can be told to hold them back or to refuse them."""
+
+    def __init__(self, *, shards: int = 4) -> None:
+        """Begin empty.
+
+        Args:
+            shards: how many there are.
+        """
+        self._shards = shards
+        self._open = asyncio.Event()
+        self._open.set()
+        self._stopped = False
+        self.refuses = False
+        """Every chunk fails."""
+        self.stored: defaultdict[int, list[bytes]] = defaultdict(list)
+        """Chunks by shard, in the order in which they were stored."""
+        self.begun = 0
+        """Chunks that were handed over, stored or not."""
+
+    @property
+    def shards(self) -> int:
+        """As told."""
+        return self._shards
+
+    def hold(self) -> None:
+        """Acknowledge nothing until `release`."""
+        self._open.clear()
+
+    def release(self) -> None:
+        """Store and acknowledge what was held back, and everything from now on."""
+        self._open.set()
+
+    async def start(self) -> None:
+        """Nothing to do."""
+
+    async def publish(self, shard: int, value: bytes) -> None:
+        """Store the chunk, now or when released."""
+        self.begun += 1
+        await self._open.wait()
+        if self.refuses or self._stopped:
+            raise PublishError("the publisher is stopped" if self._stopped else "told to refuse")
+        self.stored[shard].append(value)
+
+    async def is_reachable(self) -> bool:
+        """Tell whether a chunk would be stored now."""
+        return self._open.is_set() and not self.refuses and not self._stopped
+
+    async def stop(self, deadline: Deadline) -> None:  # noqa: ARG002 - nothing takes time here
+        """Fail what is held back."""
+        self._stopped = True
+        self._open.set()

@@ -1,0 +1,104 @@
+"""Receiving a body within its limits, and reading it as far as that goes before anybody knows who sent it."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestPayloadError
+
+from ingest import bodies
+from ingest.bodies import OverLimitError, UnreadableError
+from ingest.harvest import Context, Harvest, Parcel, Provider, Reject
+from ingest.holds import Hold
+from ingest.problems import BodyTooLargeError, EncodingUnknownError, MalformedError, TransferBrokenError
+from ingest.settings import Malformed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Body:
+    """A body that arrived: read, or unreadable, or empty (then it has neither)."""
+
+    size: int
+    """Bytes, decompressed."""
+    parcel: Parcel | None = None
+    reject: Reject | None = None
+
+    @property
+    def api_key(self) -> str | None:
+        """The key that it shows."""
+        return self.parcel.api_key if self.parcel is not None else None
+
+    def harvest(self, provider: Provider, malformed: Malformed, context: Context) -> Harvest:
+        """Make events of it, and a dead letter where it is unreadable.
+
+        Raises:
+            MalformedError: it is unreadable, and that is to be told instead.
+        """
+        reject = self.reject
+        if self.parcel is not None:
+            try:
+                return provider.harvest(self.parcel, context)
+            except UnreadableError as error:
+                reject = Reject(error.reason, str(error), self.parcel.raw)
+        if reject is None:
+            return Harvest()
+        if malformed is Malformed.REJECT:
+            raise MalformedError(reject.detail)
+        return Harvest(rejects=[reject])
+
+
+async def receive(request: web.Request, limit: int, provider: Provider, hold: Hold) -> Body:
+    """Receive a body, undo its Content-Encoding, and read it as its provider writes it.
+
+    The HTTP server must leave compressed bodies alone: what cannot be decompressed is kept as it came.
+
+    Args:
+        request: its head has been read.
+        limit: bytes that the body may have, compressed or not.
+        provider: knows its form.
+        hold: grows with the body.
+
+    Raises:
+        RefusedError: one of several kinds.
+        ConnectionError: the sender went away.
+    """
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in bodies.ENCODINGS | {"", "identity"}:
+        raise EncodingUnknownError(f"Content-Encoding {encoding[:40]!r} is unknown: use gzip, deflate or zstd")
+    raw = await _receive_bytes(request, limit, hold)
+    try:
+        if encoding in bodies.ENCODINGS:
+            compressed, raw = raw, bodies.decompress(raw, encoding, limit)
+            hold.grow(max(0, len(raw) - len(compressed)))
+        if not raw.strip():
+            return Body(size=len(raw))
+        return Body(size=len(raw), parcel=provider.unpack(raw, request.headers.get("Content-Type", "")))
+    except OverLimitError as error:
+        raise _too_large(limit) from error
+    except UnreadableError as error:
+        return Body(size=len(raw), reject=Reject(error.reason, str(error), bodies.without_key(raw)))
+
+
+async def _receive_bytes(request: web.Request, limit: int, hold: Hold) -> bytes:
+    announced = request.content_length or 0
+    if announced > limit:
+        raise _too_large(limit)
+    hold.grow(announced)
+    held = announced
+    parts = []
+    size = 0
+    try:
+        while part := await request.content.readany():
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            if size > held:
+                hold.grow(size - held)
+                held = size
+            parts.append(part)
+    except RequestPayloadError as error:
+        raise TransferBrokenError(f"the body's framing is broken: {error}") from error
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"the body may have {limit} bytes, decompressed: send fewer events in a post")
