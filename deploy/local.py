@@ -203,7 +203,7 @@ class LocalPipeline:
     ) -> Launch:
         # -P keeps the current folder, where anything may lie, out of the module search path.
         argv = [sys.executable, "-P", "-m", *module]
-        variables = for_child({**self._addresses(), **self._log_settings(), **(settings or {})})
+        variables = for_child({**self._addresses(), **self._instances(), **self._log_settings(), **(settings or {})})
         if self._file is not None:
             variables["TODOKE_CONFIG"] = str(self._file.absolute())
         return Launch(argv=argv, env=variables, ready=ready)
@@ -232,12 +232,20 @@ class LocalPipeline:
         return {
             "kafka.bootstrap_servers": self.kafka,
             "kafka.security_protocol": "PLAINTEXT",
+            "clickhouse.host": LOOPBACK,
+            "clickhouse.port": self.clickhouse_port,
+            "clickhouse.database": self.settings.clickhouse.database,
+            "clickhouse.secure": False,
             "topics.prefix": self.settings.topics.prefix,
             "topics.shards": self.settings.topics.shards,
             "topics.horizon_days": self.settings.topics.horizon_days,
             "topics.replication_factor": 1,
             "topics.fsync": True,
         }
+
+    def _instances(self) -> dict[str, Any]:
+        """Name the members of consumer groups: a part that comes back after a kill gets its partitions at once."""
+        return {f"{section}.instance": "local" for section in ("worker", "sink.clickhouse", "sink.topics")}
 
     def _log_settings(self) -> dict[str, Any]:
         return {"log.format": self.settings.log.format, "log.level": self.settings.log.level}
@@ -246,7 +254,10 @@ class LocalPipeline:
         """Give the settings as the children have them."""
         kafka = type(self.settings.kafka)(bootstrap_servers=self.kafka)
         topics = self.settings.topics.model_copy(update={"replication_factor": 1, "fsync": True})
-        return self.settings.model_copy(update={"kafka": kafka, "topics": topics})
+        clickhouse = self.settings.clickhouse.model_copy(
+            update={"host": LOOPBACK, "port": self.clickhouse_port, "secure": False}
+        )
+        return self.settings.model_copy(update={"kafka": kafka, "topics": topics, "clickhouse": clickhouse})
 
     def _describe(self) -> None:
         processes: dict[str, dict[str, Any]] = {"todoke": {"pid": os.getpid(), "created": started_at(os.getpid())}}

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sys
 from datetime import UTC, datetime
 
@@ -9,6 +10,10 @@ from streams.contracts.clock import rfc3339
 
 NOISY = ("aiokafka", "aiohttp.access", "clickhouse_connect", "faust", "mode", "urllib3", "asyncio")
 """Loggers of libraries that tell at the level "info" what only their developers want to know."""
+REPEATED_AFTER = 30.0
+"""Seconds after which a library's message is news again."""
+REMEMBERED = 1000
+"""Messages that are remembered for that."""
 
 
 class TextFormatter(logging.Formatter):
@@ -42,9 +47,30 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class Unrepeated(logging.Filter):
+    """Lets a library say the same thing once in a while: an hour without Kafka shall not fill the disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether the record is news."""
+        if not record.name.startswith(NOISY):
+            return True
+        words = (record.name, record.getMessage())
+        if record.created - self._said.get(words, -math.inf) < REPEATED_AFTER:
+            return False
+        if len(self._said) >= REMEMBERED:
+            self._said.clear()
+        self._said[words] = record.created
+        return True
+
+
 def set_up(role: str, *, form: str, level: str) -> None:
     """Send everything that this process logs to standard error, in one form."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(Unrepeated())
     handler.setFormatter(JsonFormatter(role) if form == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -4,13 +4,15 @@ The roles bring their own models; this composes them and adds what belongs to ru
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ingest.settings import IngestSettings, SourceSettings, default_sources
+from sinks.settings import ClickHouseConnection, ClickHouseSinkSettings, TopicsSinkSettings
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.topics import Topics, topics
+from streams.settings import WorkerSettings
 
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -50,6 +52,13 @@ class TopicsSettings(Section):
     def topics(self) -> Topics:
         """Describe the topics."""
         return topics(self.prefix, horizon_days=self.horizon_days, fsync=self.fsync)
+
+
+class SinkSettings(Section):
+    """The roles that write results."""
+
+    clickhouse: ClickHouseSinkSettings = Field(default_factory=ClickHouseSinkSettings)
+    topics: TopicsSinkSettings = Field(default_factory=TopicsSinkSettings)
 
 
 class AdminSettings(Section):
@@ -103,7 +112,29 @@ class Settings(Section):
     topics: TopicsSettings = Field(default_factory=TopicsSettings)
     ingest: IngestSettings = Field(default_factory=IngestSettings)
     sources: dict[str, SourceSettings] = Field(default_factory=default_sources)
+    worker: WorkerSettings = Field(default_factory=WorkerSettings)
+    sink: SinkSettings = Field(default_factory=SinkSettings)
+    clickhouse: ClickHouseConnection = Field(default_factory=ClickHouseConnection)
     admin: AdminSettings = Field(default_factory=AdminSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     stop: StopSettings = Field(default_factory=StopSettings)
     local: LocalSettings = Field(default_factory=LocalSettings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_horizon(cls, given: Any) -> Any:
+        """Let the worker recognise resends for as long as the topics are kept, unless it is told otherwise."""
+        match given:
+            case {"topics": {"horizon_days": days}}:
+                return {**given, "worker": {"horizon_days": days, **given.get("worker", {})}}
+            case _:
+                return given
+
+    @model_validator(mode="after")
+    def _state_is_kept(self) -> Self:
+        if self.worker.horizon_days > self.topics.horizon_days:
+            raise ValueError(
+                f"worker.horizon_days = {self.worker.horizon_days} is more than topics.horizon_days = "
+                f"{self.topics.horizon_days}: the worker's state would be deleted before it is old enough"
+            )
+        return self

@@ -49,6 +49,7 @@ async def _print(settings: Settings, topic: str, *, follow: bool, keys: bool) ->
     )
     await consumer.start()
     try:
+        await consumer.topics()  # learns which partitions there are
         partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
         if not partitions:
             raise ConfigurationError(f"there is no topic {topic} at {settings.kafka.bootstrap_servers}")

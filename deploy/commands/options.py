@@ -67,3 +67,12 @@ def common_options(
         return function(invocation, *args, **options)
 
     return with_invocation
+
+
+admin_port = click.option(
+    "--admin-port",
+    "port",
+    type=click.IntRange(0, 65535),
+    help="Where to serve health and metrics; 0 picks one.  [default: 9100]",
+)
+"""Option of the roles that serve nothing but their own state."""
