@@ -100,7 +100,7 @@ class LocalPipeline:
         """
         self._listen()
         try:
-            await self._unless_stopped(self._start())
+            await self.unless_stopped(self._start())
             yield
         finally:
             await self._stop()
@@ -111,7 +111,7 @@ class LocalPipeline:
         Raises:
             TodokeError: a part was given up.
         """
-        await self._unless_stopped(asyncio.gather(*(child.failed() for child in self._children.values())))
+        await self.unless_stopped(asyncio.gather(*(child.failed() for child in self._children.values())))
 
     @property
     def is_stopping(self) -> bool:
@@ -123,7 +123,7 @@ class LocalPipeline:
             logger.warning("ended %s, which an earlier `todoke up` had left running", leftover)
         await fetch_broker()
         await self._bring_up(STORES)
-        await make_ready(self._own_settings())
+        await make_ready(self.own_settings())
         await self._bring_up(("worker", *SINKS, "ingest"))
 
     async def _bring_up(self, names: Sequence[str]) -> None:
@@ -153,7 +153,7 @@ class LocalPipeline:
     def _hear(self) -> None:
         (self._hurry if self._stopping.is_set() else self._stopping).set()
 
-    async def _unless_stopped(self, work: Awaitable[Any]) -> None:
+    async def unless_stopped(self, work: Awaitable[Any]) -> None:
         """Do the work until it is done or a signal asks for the end."""
         task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
         try:
@@ -250,7 +250,7 @@ class LocalPipeline:
     def _log_settings(self) -> dict[str, Any]:
         return {"log.format": self.settings.log.format, "log.level": self.settings.log.level}
 
-    def _own_settings(self) -> Settings:
+    def own_settings(self) -> Settings:
         """Give the settings as the children have them."""
         kafka = type(self.settings.kafka)(bootstrap_servers=self.kafka)
         topics = self.settings.topics.model_copy(update={"replication_factor": 1, "fsync": True})

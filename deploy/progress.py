@@ -1,11 +1,12 @@
 """How far each stage of the pipeline is, read from Kafka alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from deploy.topics import admin_client
+from deploy.topics import TopicsDifferError, admin_client
 from streams.contracts.chain import BEFORE_FIRST, Link
 from streams.contracts.codec import decode
 from streams.contracts.kafka import KafkaConnection
@@ -36,6 +37,7 @@ async def stages(connection: KafkaConnection, topics: Topics, groups: dict[str, 
 
     Raises:
         KafkaError: Kafka does not answer.
+        TopicsDifferError: there are no such topics.
     """
     consumer = AIOKafkaConsumer(
         **connection.client_options(),
@@ -45,41 +47,36 @@ async def stages(connection: KafkaConnection, topics: Topics, groups: dict[str, 
         max_partition_fetch_bytes=OUTBOX_LIMIT,
     )
     async with consumer, admin_client(connection) as admin:
-        await consumer.topics()  # learns which partitions there are
-        inbox = await _ends(consumer, topics.inbox.name)
-        outbox = await _ends(consumer, topics.outbox.name)
-        stamps = await _last_stamps(consumer, topics.outbox.name, outbox)
-        begins = await _begins(consumer, topics.inbox.name)
+        counts = {entry["topic"]: len(entry["partitions"]) for entry in await admin.describe_topics()}
+        absent = [topic.name for topic in (topics.inbox, topics.outbox) if topic.name not in counts]
+        if absent:
+            raise TopicsDifferError(f"Kafka has no topic {' and no '.join(absent)}: run `todoke topics`")
+        inbox, outbox = (
+            [TopicPartition(topic.name, number) for number in range(counts[topic.name])]
+            for topic in (topics.inbox, topics.outbox)
+        )
+        stamps = await _last_stamps(consumer, outbox)
+        written = _by_number(await consumer.end_offsets(outbox))
+        begins = _by_number(await consumer.beginning_offsets(inbox))
+        ends = _by_number(await consumer.end_offsets(inbox))
         worker = sum(
-            max(0, end - max(stamps.get(number, BEFORE_FIRST) + 1, begins.get(number, 0)))
-            for number, end in inbox.items()
+            max(0, end - max(stamps.get(number, BEFORE_FIRST) + 1, begins[number])) for number, end in ends.items()
         )
         sinks = [
-            Stage(name=name, behind=await _behind(admin, group, topics.outbox.name, outbox))
+            Stage(name=name, behind=await _behind(admin, group, topics.outbox.name, written))
             for name, group in groups.items()
         ]
     return [Stage(name="worker", behind=worker), *sinks]
 
 
-async def _ends(consumer: AIOKafkaConsumer, topic: str) -> dict[int, int]:
-    ends = await consumer.end_offsets(_partitions(consumer, topic))
-    return {partition.partition: offset for partition, offset in ends.items()}
+def _by_number(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
+    return {partition.partition: offset for partition, offset in offsets.items()}
 
 
-async def _begins(consumer: AIOKafkaConsumer, topic: str) -> dict[int, int]:
-    begins = await consumer.beginning_offsets(_partitions(consumer, topic))
-    return {partition.partition: offset for partition, offset in begins.items()}
-
-
-def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-    return [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-
-
-async def _last_stamps(consumer: AIOKafkaConsumer, topic: str, ends: dict[int, int]) -> dict[int, int]:
+async def _last_stamps(consumer: AIOKafkaConsumer, outbox: list[TopicPartition]) -> dict[int, int]:
     """Read the last record of each partition of the outbox: its stamp is the inbox offset that was answered last."""
-    wanted = {TopicPartition(topic, number): end - 1 for number, end in ends.items() if end > 0}
-    begins = await consumer.beginning_offsets(list(wanted)) if wanted else {}
-    wanted = {partition: last for partition, last in wanted.items() if last >= begins[partition]}
+    begins, ends = await consumer.beginning_offsets(outbox), await consumer.end_offsets(outbox)
+    wanted = {partition: ends[partition] - 1 for partition in outbox if ends[partition] > begins[partition]}
     consumer.assign(list(wanted))
     for partition, last in wanted.items():
         consumer.seek(partition, last)

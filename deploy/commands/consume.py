@@ -4,8 +4,8 @@ import asyncio
 import sys
 
 import click
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from deploy.commands.options import Invocation, common_options
 from deploy.settings import Settings
@@ -38,6 +38,8 @@ def command(invocation: Invocation, *, topic: str, follow: bool, keys: bool) -> 
         asyncio.run(_print(settings, topic, follow=follow, keys=keys))
     except KeyboardInterrupt:
         return
+    except UnknownTopicOrPartitionError as error:
+        raise ConfigurationError(f"Kafka has no topic {topic} yet: run `todoke up` or `todoke topics`") from error
     except (KafkaError, OSError) as error:
         servers = settings.kafka.bootstrap_servers
         raise KafkaUnreachableError(f"Kafka at {servers} does not answer ({error}): does the broker run?") from error
@@ -45,24 +47,20 @@ def command(invocation: Invocation, *, topic: str, follow: bool, keys: bool) -> 
 
 async def _print(settings: Settings, topic: str, *, follow: bool, keys: bool) -> None:
     consumer = AIOKafkaConsumer(
-        **settings.kafka.client_options(), isolation_level="read_committed", enable_auto_commit=False
+        topic,
+        **settings.kafka.client_options(),
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
     )
-    await consumer.start()
-    try:
-        await consumer.topics()  # learns which partitions there are
-        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-        if not partitions:
-            raise ConfigurationError(f"there is no topic {topic} at {settings.kafka.bootstrap_servers}")
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
+    async with consumer:
+        partitions = list(consumer.assignment())
         ends = await consumer.end_offsets(partitions)
         while follow or any([await consumer.position(partition) < ends[partition] for partition in partitions]):
             for records in (await consumer.getmany(timeout_ms=WAIT_MS)).values():
                 for record in records:
                     _write(record.key, record.value, keys=keys)
             sys.stdout.flush()
-    finally:
-        await consumer.stop()
 
 
 def _write(key: bytes | None, value: bytes | None, *, keys: bool) -> None:

@@ -9,10 +9,12 @@ import uvloop
 
 from deploy.commands.options import Invocation, common_options
 from deploy.data_folder import DataFolder
+from deploy.demo import show
 from deploy.environment import Environment
 from deploy.exit import Exit
 from deploy.local import LocalPipeline
 from deploy.schema import Path as Key
+from streams.contracts.clock import SystemClock
 
 PORT = click.IntRange(0, 65535)
 
@@ -52,6 +54,11 @@ def command(
         return runner.run(_run(environment, folder, demo=demo))
 
 
+async def _show(pipeline: LocalPipeline) -> None:
+    click.echo("\n" + await show(pipeline.own_settings(), pipeline.http, pipeline.clickhouse, SystemClock()) + "\n")
+    click.echo("Ctrl-C stops everything; the next start finds it again.")
+
+
 async def _run(environment: Environment, folder: DataFolder, *, demo: bool) -> Exit:
     pipeline = LocalPipeline(environment, data=folder)
     async with pipeline.running():
@@ -60,5 +67,7 @@ async def _run(environment: Environment, folder: DataFolder, *, demo: bool) -> E
             click.echo(f"ClickHouse  {pipeline.clickhouse}")
             click.echo(f"Kafka       {pipeline.kafka}")
             click.echo("ready")
+            if demo:
+                await pipeline.unless_stopped(_show(pipeline))
             await pipeline.wait()
     return Exit.OK

@@ -28,5 +28,6 @@ def command(invocation: Invocation, *, port: int | None, until_idle: bool) -> in
     settings = environment.settings
     running = Running(name="worker", stop_deadline=settings.stop.deadline, admin=settings.admin, until_idle=until_idle)
     return run_role(
-        lambda: WorkerRole(settings=settings.worker, kafka=settings.kafka, topics=settings.topics.topics()), running
+        lambda: WorkerRole(settings=settings.worker, connection=settings.kafka, topics=settings.topics.topics()),
+        running,
     )

@@ -1,0 +1,158 @@
+"""What a newcomer sees: recorded sample payloads on their way through the whole pipeline."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from deploy.posting import Payload, Receipt, form_of, post, signed
+from deploy.settings import Settings
+from deploy.table import table
+from deploy.tables import Tables
+from ingest.settings import ProviderName
+from streams.contracts.clock import Clock, Deadline
+from streams.contracts.errors import TodokeError
+
+PATIENCE = 60.0
+"""Seconds until the samples must have come through."""
+LOOK_AGAIN = 0.1
+SHOWN = 20
+
+ARRIVED = """
+select receipt, accepted, `unique`, duplicate, dead_lettered
+from receipts
+where balanced and has({receipts:Array(String)}, receipt)
+"""
+LIFECYCLES = """
+select
+    recipient,
+    state,
+    formatDateTime(queued_at, '%F %T') as queued,
+    formatDateTime(delivered_at, '%F %T') as delivered,
+    formatDateTime(failed_at, '%F %T') as failed,
+    formatDateTime(bounced_at, '%F %T') as bounced,
+    if(failed_reason = '', bounced_reason, failed_reason) as reason,
+    delivery_seconds,
+    subject
+from lifecycles
+order by first_seen_at desc, recipient
+limit {limit:UInt32}
+"""
+
+
+class NotArrivedError(TodokeError):
+    """The samples were accepted and did not come out at the other end in time."""
+
+    retriable = True
+
+
+def samples() -> list[Payload]:
+    """Give the recorded payloads of Customers Mail Cloud, as the provider sent them."""
+    folder = files("deploy") / "samples"
+    found = sorted(
+        (entry for entry in folder.iterdir() if not entry.name.startswith("_")), key=lambda entry: entry.name
+    )
+    bodies = [(entry.name, entry.read_bytes()) for entry in found]
+    return [Payload(name=name, form=form_of(name, body), body=body) for name, body in bodies]
+
+
+async def post_samples(settings: Settings, url: str, clock: Clock) -> list[Receipt]:
+    """Post the samples as the first source of Customers Mail Cloud; none if there is no such source.
+
+    Raises:
+        TodokeError: they are not taken.
+    """
+    source = next(
+        (
+            (name, source)
+            for name, source in settings.sources.items()
+            if source.provider is ProviderName.CUSTOMERS_MAIL_CLOUD
+        ),
+        None,
+    )
+    if source is None:
+        return []
+    name, secrets = source
+    receipts = []
+    async with aiohttp.ClientSession() as session:
+        for payload in samples():
+            body, headers = signed(payload, secrets)
+            endpoint = f"{url}/v1/webhooks/{name}"
+            receipts.append(await post(session, endpoint, body, headers, patience=PATIENCE, clock=clock))
+    return receipts
+
+
+async def arrivals(tables: Tables, receipts: Sequence[Receipt], clock: Clock) -> list[dict[str, Any]]:
+    """Wait until ClickHouse holds everything of some posts and give their rows of the books.
+
+    Raises:
+        NotArrivedError: it does not, in time.
+    """
+    deadline = Deadline(PATIENCE, clock)
+    wanted = "[" + ",".join(f"'{receipt.receipt}'" for receipt in receipts) + "]"
+    while True:
+        rows = await tables.rows(ARRIVED, receipts=wanted)
+        if len(rows) >= len(receipts):
+            return rows
+        if not deadline.remaining():
+            raise NotArrivedError(
+                f"{len(receipts) - len(rows)} of {len(receipts)} posts did not reach ClickHouse within {PATIENCE:g} s: "
+                "the logs in the data folder say why"
+            )
+        await asyncio.sleep(LOOK_AGAIN)
+
+
+async def show(settings: Settings, http: str, clickhouse: str, clock: Clock) -> str:
+    """Post the samples and tell what became of them, and what to try next."""
+    receipts = await post_samples(settings, http, clock)
+    async with Tables(settings.clickhouse) as tables:
+        books = await arrivals(tables, receipts, clock)
+        lifecycles = await tables.rows(LIFECYCLES, limit=str(SHOWN))
+    parts = [_told(books), _table(lifecycles), _next(settings, clickhouse)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _told(books: Sequence[dict[str, Any]]) -> str:
+    if not books:
+        return "no source is of Customers Mail Cloud, so the recorded samples were not posted"
+    sums = {key: sum(row[key] for row in books) for key in ("accepted", "unique", "duplicate", "dead_lettered")}
+    again = ": they were here before, and nothing counts twice" if not sums["unique"] and sums["duplicate"] else ""
+    return (
+        f"{len(books)} recorded posts with {sums['accepted']} events: {sums['unique']} new, "
+        f"{sums['duplicate']} duplicates, {sums['dead_lettered']} unreadable{again}"
+    )
+
+
+def _table(lifecycles: Sequence[dict[str, Any]]) -> str:
+    if not lifecycles:
+        return ""
+    head = ("recipient", "state", "queued", "delivered", "failed", "bounced", "seconds", "subject", "reason")
+    keys = (*head[:6], "delivery_seconds", *head[7:])
+    rows = [tuple("" if row[key] is None else str(row[key]) for key in keys) for row in lifecycles]
+    used = [at for at, _ in enumerate(head) if any(row[at] for row in rows)]
+    return table([head[at] for at in used], [[row[at] for at in used] for row in rows], limit=36)
+
+
+def _next(settings: Settings, clickhouse: str) -> str:
+    todoke = _as_typed(Path(sys.argv[0]))
+    sample = _as_typed(Path(str(files("deploy") / "samples" / "deliveries-succeeded.json")))
+    topic = settings.topics.topics().lifecycles.name
+    database = settings.clickhouse.database
+    query = f"select state, count() from {database}.lifecycles group by state format PrettyCompact"  # noqa: S608 - shown
+    data = f" --data {settings.local.data}" if str(settings.local.data) != "data" else ""
+    return (
+        "Try, in another terminal:\n"
+        f"  post one      {todoke} send{data} {sample}\n"
+        f"  query         curl -s {clickhouse} --data-binary '{query}'\n"
+        f"  consume       {todoke} consume{data} {topic}"
+    )
+
+
+def _as_typed(path: Path) -> str:
+    """Write a path the shorter way, from the current folder where it lies below."""
+    absolute, here = path.absolute(), Path.cwd()
+    return str(absolute.relative_to(here)) if absolute.is_relative_to(here) else str(path)

@@ -1,0 +1,87 @@
+"""Questions to ClickHouse over HTTP, for commands that show a few rows."""
+
+import asyncio
+import json
+import ssl
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from sinks.settings import ClickHouseConnection
+from streams.contracts.errors import TodokeError
+
+
+class ClickHouseUnreachableError(TodokeError):
+    """The server does not answer."""
+
+    retriable = True
+
+
+class QueryError(TodokeError):
+    """The server does not like the question."""
+
+
+class Tables:
+    """The pipeline's database, to read from. As a context manager: holds connections."""
+
+    def __init__(self, connection: ClickHouseConnection) -> None:
+        self._connection = connection
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        secure = self._connection.secure
+        context = await asyncio.to_thread(_trust, self._connection) if secure else True
+        self._session = aiohttp.ClientSession(
+            f"{'https' if secure else 'http'}://{self._connection.host}:{self._connection.port}",
+            connector=aiohttp.TCPConnector(ssl=context),
+            headers={
+                "X-ClickHouse-User": self._connection.user,
+                "X-ClickHouse-Key": self._connection.password.get_secret_value(),
+            },
+            timeout=aiohttp.ClientTimeout(
+                total=self._connection.answer_timeout, connect=self._connection.connect_timeout
+            ),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def rows(self, query: str, **parameters: str) -> list[dict[str, Any]]:
+        """Ask, and give the rows.
+
+        Args:
+            query: SQL whose ``{name:Type}`` are filled by the parameters.
+            parameters: their values.
+
+        Raises:
+            ClickHouseUnreachableError: no answer.
+            QueryError: the answer is an error.
+        """
+        if self._session is None:
+            raise RuntimeError("use it in an async with block")
+        settings = {
+            "database": self._connection.database,
+            "default_format": "JSONEachRow",
+            "output_format_json_quote_64bit_integers": "0",
+            **{f"param_{name}": value for name, value in parameters.items()},
+        }
+        where = f"ClickHouse at {self._connection.host}:{self._connection.port}"
+        try:
+            async with self._session.post("/", data=query.encode(), params=settings) as answer:
+                text = await answer.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ClickHouseUnreachableError(
+                f"{where} does not answer ({error}): check clickhouse.host and clickhouse.port and whether it runs"
+            ) from error
+        if answer.status != 200:  # noqa: PLR2004 - HTTP's own word for ok
+            raise QueryError(f"{where} answered {answer.status}: {text.strip()[:500]}")
+        return [json.loads(line) for line in text.splitlines()]
+
+
+def _trust(connection: ClickHouseConnection) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=connection.ca_cert)
