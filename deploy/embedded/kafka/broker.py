@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +15,9 @@ from aiokafka.errors import KafkaError
 
 from deploy.embedded.child import start_child
 from deploy.embedded.kafka import jvm
-from deploy.embedded.kafka.errors import BrokerFailedError, EmbeddedKafkaError, PortInUseError
+from deploy.embedded.kafka.errors import BrokerFailedError, EmbeddedKafkaError, JarsUnavailableError, PortInUseError
 from deploy.embedded.kafka.folder import DataFolder, FolderLock, Marker
-from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache
+from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache, log_progress
 from deploy.embedded.kafka.ports import LOOPBACK, free_ports, is_free
 from deploy.embedded.kafka.properties import render, server_properties
 
@@ -55,11 +56,14 @@ class EmbeddedKafka:
             start_within: seconds from the broker's start until it must answer. After a kill it first reads the last
                 segment of each partition.
             progress: called in another thread while jars are fetched; None logs it.
+
+        Raises:
+            ConfigurationError: the heap cannot be worked with.
         """
         self._folder = DataFolder(data)
         self._port = port
         self._may_move = port == 0
-        self._heap = heap
+        self._heap = jvm.checked_heap(heap)
         self._cache = cache or default_cache()
         self._log = (log or self._folder.log).absolute()
         self._start_within = start_within
@@ -81,11 +85,10 @@ class EmbeddedKafka:
 
         Raises:
             EmbeddedKafkaError: one of its kinds, each with what to do.
-            ConfigurationError: the heap cannot be worked with.
         """
         if self.pid is not None:
             raise RuntimeError("this broker is running")
-        jars = await asyncio.to_thread(class_path, BROKER_LOCK, cache=self._cache, progress=self._progress)
+        jars = await self._jars()
         lock = self._folder.lock()
         try:
             marker = self._folder.read()
@@ -147,6 +150,19 @@ class EmbeddedKafka:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    async def _jars(self) -> tuple[Path, ...]:
+        given_up = threading.Event()
+
+        def report(progress: Progress) -> None:
+            if given_up.is_set():  # the thread that fetches cannot be cancelled from outside
+                raise JarsUnavailableError("Fetching the jars was broken off; the next start goes on with it.")
+            (self._progress or log_progress)(progress)
+
+        try:
+            return await asyncio.to_thread(class_path, BROKER_LOCK, cache=self._cache, progress=report)
+        finally:
+            given_up.set()
 
     def _choose_port(self, marker: Marker) -> None:
         wanted = self._port or marker.port

@@ -151,7 +151,7 @@ def _fetch(
     missing: Sequence[Jar], repository: Path, *, total: int, progress: Callable[[Progress], None] | None
 ) -> None:
     """Bring each missing jar through a staging folder, so that a jar in its place is always whole and checked."""
-    report = progress or _log_progress
+    report = progress or log_progress
     done, size = total - len(missing), 0
     report(Progress(done=done, total=total, megabytes=0.0))
     try:
@@ -168,8 +168,18 @@ def _fetch(
                     report(Progress(done=done, total=total, megabytes=size / 1e6))
             finally:
                 pool.shutdown(cancel_futures=True)
-    except OSError as error:  # requests' errors, of jgo's connections, are OSErrors too
-        raise _unavailable(repository, done, total, error) from error
+    except ConnectionError as error:
+        raise JarsUnavailableError(
+            f"{total - done} of {total} jars could not be fetched into {repository} ({error}). They come from Maven "
+            "Central, once: connect this machine to the network (behind a proxy set HTTPS_PROXY, for a mirror run `jgo "
+            "config set repositories.central URL`) and start again, which goes on where this stopped; or copy that "
+            "folder from a machine where todoke has run."
+        ) from error
+    except OSError as error:
+        raise JarsUnavailableError(
+            f"The jars cannot be kept in {repository}: {error}. Make room there and let this user write to it, or choose "
+            "another cache folder."
+        ) from error
 
 
 def _fetch_one(jar: Jar, staging: Path, repository: Path) -> int:
@@ -177,6 +187,7 @@ def _fetch_one(jar: Jar, staging: Path, repository: Path) -> int:
     from jgo.config import GlobalSettings  # noqa: PLC0415
     from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415
     from jgo.maven import MavenContext  # noqa: PLC0415
+    from requests import RequestException  # noqa: PLC0415
 
     # As jgo's own commands do, so that its configuration file can name a mirror.
     servers = {"central": MAVEN_CENTRAL_URL} | GlobalSettings.load().repositories
@@ -184,8 +195,8 @@ def _fetch_one(jar: Jar, staging: Path, repository: Path) -> int:
     component = context.project(jar.group, jar.artifact).at_version(jar.version)
     try:
         fetched = Path(component.artifact(jar.classifier, jar.packaging).resolve())
-    except RuntimeError as error:  # jgo's word for "no server has it"
-        raise OSError(str(error)) from error
+    except (RequestException, RuntimeError) as error:  # the latter is jgo's word for "no server has it"
+        raise ConnectionError(f"{jar.coordinate}: {error}") from error
     _check(jar, fetched)
     place = repository / jar.path
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -194,16 +205,8 @@ def _fetch_one(jar: Jar, staging: Path, repository: Path) -> int:
     return size
 
 
-def _unavailable(repository: Path, done: int, total: int, error: OSError) -> JarsUnavailableError:
-    return JarsUnavailableError(
-        f"{total - done} of {total} jars could not be fetched into {repository} ({type(error).__name__}: {error}). "
-        "They come from Maven Central, once: connect this machine to the network (behind a proxy set HTTPS_PROXY, "
-        "for a mirror run `jgo config set repositories.central URL`) and start again, which goes on where this "
-        "stopped; or copy that folder from a machine where todoke has run."
-    )
-
-
-def _log_progress(progress: Progress) -> None:
+def log_progress(progress: Progress) -> None:
+    """Report progress to the log, one line a jar."""
     logger.info("Fetching jars: %s", progress)
 
 

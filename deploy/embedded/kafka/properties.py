@@ -54,7 +54,9 @@ def server_properties(*, port: int, controller_port: int) -> dict[str, str]:
         "group.min.session.timeout.ms": 1_000,
         # After a kill, the node must wait until its own former session has timed out: 9 s by default.
         "broker.session.timeout.ms": 2_000,
-        "broker.heartbeat.interval.ms": 250,
+        "broker.heartbeat.interval.ms": 500,
+        # Twice a second an empty record to the disk tells other controllers that this one lives; there are none.
+        "metadata.max.idle.interval.ms": 0,
         # A transaction whose owner died holds up readers of committed records.
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1_000,
         # After a kill, the last segment of each partition is read to check it, so a segment's size bounds the wait.
