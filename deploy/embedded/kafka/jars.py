@@ -170,15 +170,15 @@ def _fetch(
                 pool.shutdown(cancel_futures=True)
     except ConnectionError as error:
         raise JarsUnavailableError(
-            f"{total - done} of {total} jars could not be fetched into {repository} ({error}). They come from Maven "
-            "Central, once: connect this machine to the network (behind a proxy set HTTPS_PROXY, for a mirror run `jgo "
-            "config set repositories.central URL`) and start again, which goes on where this stopped; or copy that "
-            "folder from a machine where todoke has run."
+            f"No network? {total - done} of {total} jars are missing in {repository} and could not be fetched. "
+            "They come from Maven Central, once. Connect this machine to the network (behind a proxy set HTTPS_PROXY, "
+            "for a mirror run `jgo config set repositories.central URL`) and start again, which goes on where this "
+            f"stopped; or copy that folder from a machine where todoke has run. The first error: {error}"
         ) from error
     except OSError as error:
         raise JarsUnavailableError(
-            f"The jars cannot be kept in {repository}: {error}. Make room there and let this user write to it, or choose "
-            "another cache folder."
+            f"The jars cannot be kept in {repository}: {error}. "
+            "Make room there and let this user write to it, or choose another cache folder."
         ) from error
 
 
