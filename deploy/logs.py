@@ -75,6 +75,7 @@ def set_up(role: str, *, form: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.captureWarnings(capture=True)
     if level != "debug":
         for name in NOISY:
             logging.getLogger(name).setLevel(logging.WARNING)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from deploy.topics import TopicsDifferError, admin_client
+from deploy.broker import admin_client, reader
+from deploy.topics import TopicsDifferError
 from streams.contracts.chain import BEFORE_FIRST, Link
 from streams.contracts.codec import decode
 from streams.contracts.kafka import KafkaConnection
@@ -36,17 +37,14 @@ async def stages(connection: KafkaConnection, topics: Topics, groups: dict[str, 
         groups: the sinks' consumer groups by the sinks' names.
 
     Raises:
-        KafkaError: Kafka does not answer.
+        KafkaUnreachableError: Kafka does not answer.
         TopicsDifferError: there are no such topics.
     """
-    consumer = AIOKafkaConsumer(
-        **connection.client_options(),
-        enable_auto_commit=False,
-        auto_offset_reset="none",
-        fetch_max_bytes=OUTBOX_LIMIT,
-        max_partition_fetch_bytes=OUTBOX_LIMIT,
-    )
-    async with consumer, admin_client(connection) as admin:
+    limits = {"fetch_max_bytes": OUTBOX_LIMIT, "max_partition_fetch_bytes": OUTBOX_LIMIT}
+    async with (
+        reader(connection, auto_offset_reset="none", **limits) as consumer,
+        admin_client(connection) as admin,
+    ):
         counts = {entry["topic"]: len(entry["partitions"]) for entry in await admin.describe_topics()}
         absent = [topic.name for topic in (topics.inbox, topics.outbox) if topic.name not in counts]
         if absent:

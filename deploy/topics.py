@@ -1,15 +1,14 @@
 """The topics in Kafka: made where they are missing, compared where they exist."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, NotControllerError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import NotControllerError, TopicAlreadyExistsError, for_code
 
+from deploy.broker import KafkaUnreachableError, admin_client
 from deploy.settings import TopicsSettings
 from streams.contracts.clock import Clock, Deadline, SystemClock
 from streams.contracts.errors import TodokeError
@@ -18,12 +17,6 @@ from streams.contracts.topics import Topic
 
 RETRY_PAUSE = 0.25
 """Seconds between two tries while Kafka starts or changes its controller."""
-
-
-class KafkaUnreachableError(TodokeError):
-    """No broker answers, or none that lets us in."""
-
-    retriable = True
 
 
 class TopicsDifferError(TodokeError):
@@ -71,24 +64,12 @@ async def ensure_topics(
             async with asyncio.timeout(max(1.0, deadline.remaining())), admin_client(connection) as client:
                 created = await _create_missing(client, settings) if create else frozenset()
                 return await _compare(client, settings, created)
-        except (KafkaError, OSError, TimeoutError) as error:
+        except TimeoutError as error:
+            raise KafkaUnreachableError(connection, error) from error
+        except KafkaUnreachableError:
             if not deadline.remaining():
-                raise KafkaUnreachableError(
-                    f"Kafka at {connection.bootstrap_servers} does not answer ({str(error) or type(error).__name__}): "
-                    "check kafka.bootstrap_servers and whether the broker runs"
-                ) from error
+                raise
             await asyncio.sleep(RETRY_PAUSE)
-
-
-@asynccontextmanager
-async def admin_client(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Connect to Kafka for administration."""
-    client = AIOKafkaAdminClient(**connection.client_options(), client_id="todoke-admin", request_timeout_ms=10_000)
-    try:
-        await client.start()
-        yield client
-    finally:
-        await client.close()
 
 
 async def _create_missing(client: AIOKafkaAdminClient, settings: TopicsSettings) -> frozenset[str]:

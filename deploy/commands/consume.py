@@ -4,12 +4,10 @@ import asyncio
 import sys
 
 import click
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
+from deploy.broker import reader
 from deploy.commands.options import Invocation, common_options
 from deploy.settings import Settings
-from deploy.topics import KafkaUnreachableError
 from streams.contracts.errors import ConfigurationError
 
 WAIT_MS = 500
@@ -30,7 +28,9 @@ def command(invocation: Invocation, *, topic: str, follow: bool, keys: bool) -> 
       todoke consume mail.lifecycles
       todoke consume mail.events --follow | jq -r .recipient
     """
-    settings = invocation.environment().settings
+    environment = invocation.environment()
+    invocation.start_logging(environment, "consume")
+    settings = environment.settings
     public = [entry.name for entry in settings.topics.topics().all() if not entry.internal]
     if topic not in public:
         raise ConfigurationError(f"{topic} is no public topic; there is: {', '.join(public)}")
@@ -38,22 +38,11 @@ def command(invocation: Invocation, *, topic: str, follow: bool, keys: bool) -> 
         asyncio.run(_print(settings, topic, follow=follow, keys=keys))
     except KeyboardInterrupt:
         return
-    except UnknownTopicOrPartitionError as error:
-        raise ConfigurationError(f"Kafka has no topic {topic} yet: run `todoke up` or `todoke topics`") from error
-    except (KafkaError, OSError) as error:
-        servers = settings.kafka.bootstrap_servers
-        raise KafkaUnreachableError(f"Kafka at {servers} does not answer ({error}): does the broker run?") from error
 
 
 async def _print(settings: Settings, topic: str, *, follow: bool, keys: bool) -> None:
-    consumer = AIOKafkaConsumer(
-        topic,
-        **settings.kafka.client_options(),
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-    )
-    async with consumer:
+    options = {"isolation_level": "read_committed", "auto_offset_reset": "earliest"}
+    async with reader(settings.kafka, topic, **options) as consumer:
         partitions = list(consumer.assignment())
         ends = await consumer.end_offsets(partitions)
         while follow or any([await consumer.position(partition) < ends[partition] for partition in partitions]):
