@@ -59,3 +59,25 @@ WORKER_RELOADS = Metric(
 )
 WORKER_SEEKS = Metric("todoke_worker_seeks", "Corrections of the place that is read from.", ("partition",))
 WORKER_UNIQUE = Metric("todoke_worker_unique", "Events that were new.", ("partition",))
+
+# sinks
+
+SINK_BLOCKS = Metric("todoke_sink_blocks", "Blocks that were delivered.", ("sink",))
+SINK_BYTES = Metric("todoke_sink_bytes", "Bytes of outbox records that were delivered.", ("sink",))
+SINK_DELIVERY_SECONDS = Metric(
+    "todoke_sink_delivery_seconds", "How long a round of blocks took, one block per partition.", ("sink",)
+)
+SINK_EVENTS = Metric("todoke_sink_events", "Events that were delivered.", ("sink",))
+SINK_FAILING = Metric("todoke_sink_failing", "1 while the destination does not take what it is given.", ("sink",))
+SINK_FAILURES = Metric("todoke_sink_failures", "Attempts that failed and are made again.", ("sink",))
+SINK_IGNORED_RECORDS = Metric(
+    "todoke_sink_ignored_records", "Outbox records that do not continue the chain and were passed over.", ("sink",)
+)
+SINK_LAG_RECORDS = Metric(
+    "todoke_sink_lag_records", "Outbox records that are not delivered yet.", ("sink", "partition")
+)
+SINK_LOST_RECORDS = Metric(
+    "todoke_sink_lost_records", "Outbox records that were gone from the log before they could be read.", ("sink",)
+)
+SINK_PARTITIONS = Metric("todoke_sink_partitions", "Partitions that this sink reads.", ("sink",))
+SINK_WAITING_BYTES = Metric("todoke_sink_waiting_bytes", "Bytes that are read and not delivered yet.", ("sink",))

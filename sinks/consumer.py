@@ -1,0 +1,322 @@
+"""The one loop of every sink: outbox in, blocks out, in the order of the log, each exactly once.
+
+1. *Take over.* For each partition that the group assigns: open it at the destination, which says where to go on.
+2. *Read* on behind that position, follow the chain, and gather what counts, up to a limit.
+3. *Cut* a block from each partition that has something. While blocks are delivered, reading goes on; so a single record
+   is delivered at once, and a flood makes large blocks by itself.
+4. *Report* offsets that the log no longer held, before anything behind them is delivered.
+5. *Deliver* the blocks. How that is exact across crashes is the destination's affair: see `sinks.intent` (ClickHouse)
+   and `sinks.topics` (Kafka transactions).
+6. *Settle*: where nothing follows at once, have the destination remember what it has.
+
+When partitions go to another sink, what is being delivered gets a moment to finish; after that it is abandoned. The
+next owner goes on where the destination says, which is the same procedure as after a crash.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Collection, Coroutine, Mapping
+from typing import Any
+
+from sinks.block import Block
+from sinks.delivery import Delivery
+from sinks.errors import HandedOverError
+from sinks.group import OutboxGroup
+from sinks.metrics import Instruments
+from sinks.partition import Limits, PartitionReader
+from sinks.position import Bounds, Position
+from sinks.retry import Pauses
+from sinks.settings import ReadingSettings
+from streams.contracts.clock import Clock, Deadline
+from streams.contracts.errors import TodokeError
+
+logger = logging.getLogger(__name__)
+
+POLL = 0.2  # seconds that one look for records takes at most, so that a new assignment is seen soon
+IDLE_POLL = 0.05  # seconds between two looks whether everything is delivered
+
+
+class OutboxConsumer:
+    """Runs the loop for one destination."""
+
+    def __init__(
+        self,
+        *,
+        group: OutboxGroup,
+        delivery: Delivery,
+        settings: ReadingSettings,
+        interval: float,
+        instruments: Instruments,
+        clock: Clock,
+    ) -> None:
+        """Prepare the loop.
+
+        Args:
+            group: joined by `start`, left by `stop`.
+            delivery: the destination.
+            settings: how much to read and to deliver at a time.
+            interval: seconds between the beginnings of two rounds of deliveries.
+            instruments: what is counted.
+            clock: for the interval.
+        """
+        self._group = group
+        self._delivery = delivery
+        self._settings = settings
+        self._interval = interval
+        self._instruments = instruments
+        self._clock = clock
+        self._limits = Limits(bytes=settings.block_bytes, events=settings.block_events)
+        self._readers: dict[int, PartitionReader] = {}
+        self._to_open: set[int] = set()
+        self._assigned: frozenset[int] = frozenset()
+        self._changed = asyncio.Event()
+        """Records came, or partitions, or the loop is to end."""
+        self._room = asyncio.Event()
+        """More may be read ahead."""
+        self._hurry = asyncio.Event()
+        """The next round is due, whatever the interval says."""
+        self._generation = 0
+        """Counts what was taken away, so that nothing that was begun before is used after."""
+        self._round: asyncio.Task[bool | None] | None = None
+        self._round_began = float("-inf")
+        self._draining = False
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Join the group and begin.
+
+        Raises:
+            TodokeError: Kafka cannot be reached, or the outbox does not exist.
+        """
+        try:
+            await self._group.join(self._on_revoked, self._on_assigned)
+        except BaseException:
+            await self._group.leave()
+            raise
+        self._tasks = [asyncio.create_task(step) for step in (self._read(), self._deliver())]
+
+    async def wait(self) -> None:
+        """Return when the loop was stopped; raise what ended it otherwise."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            if not task.cancelled():
+                task.result()
+
+    async def stop(self, deadline: Deadline) -> None:
+        """Finish the round that was begun, as far as the deadline allows, and leave the group. May be called twice."""
+        self._stopping = True
+        self._wake()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=deadline.remaining())
+        for task in (self._round, *self._tasks):
+            if task is not None and not task.done():
+                task.cancel()
+        await asyncio.gather(*self._tasks, *([self._round] if self._round else []), return_exceptions=True)
+        partitions = list(self._readers)
+        self._readers.clear()
+        await self._delivery.release(partitions)
+        await self._group.leave()
+
+    async def until_idle(self) -> None:
+        """Return as soon as all that was in the outbox when this was called is delivered and committed."""
+        self._draining = True
+        self._wake()
+        ends = await self._group.ends()
+        while True:
+            committed = await self._group.committed(ends)
+            if all(end == 0 or _offset(committed, partition) >= end for partition, end in ends.items()):
+                return
+            await asyncio.sleep(IDLE_POLL)
+
+    def state(self) -> Mapping[str, Any]:
+        """Tell where the loop is, for people."""
+        return {
+            "partitions": sorted(self._readers),
+            "lag": {str(partition): reader.lag for partition, reader in sorted(self._readers.items())},
+            "waiting_bytes": self._waiting(),
+        }
+
+    @property
+    def is_reading(self) -> bool:
+        """Tell whether all assigned partitions are being read."""
+        return bool(self._tasks) and not any(task.done() for task in self._tasks) and not self._to_open
+
+    # 1. Take over
+
+    def _on_assigned(self, partitions: Collection[int]) -> None:
+        self._assigned = frozenset(partitions)
+        self._to_open = set(partitions)
+        logger.info("Reading %s, partitions %s", self._group.topic, ", ".join(map(str, sorted(partitions))) or "none")
+
+    async def _on_revoked(self) -> None:
+        """Let everything go: each new assignment is told as a whole."""
+        self._generation += 1
+        self._assigned = frozenset()
+        self._to_open.clear()
+        readers = dict(self._readers)
+        self._forget(readers)
+        if self._round is not None and not self._round.done():
+            await asyncio.wait({self._round}, timeout=self._settings.handover)
+            if not self._round.done():
+                logger.warning("A block was abandoned for a new owner of its partition, which repeats it")
+                self._round.cancel()
+                await asyncio.wait({self._round})
+        try:
+            await self._delivery.settle()
+        except TodokeError as error:
+            logger.warning("%s: the next owner repeats the last block", error)
+        await self._delivery.release(readers)
+
+    def _forget(self, partitions: Collection[int]) -> None:
+        for partition in list(partitions):
+            if self._readers.pop(partition, None) is not None:
+                self._instruments.gone(partition)
+        self._instruments.partitions(len(self._readers))
+        self._make_room()
+
+    async def _take_over(self) -> None:
+        for partition in sorted(self._to_open):
+            generation = self._generation
+            position = await self._delivery.open(partition) or Position(offset=0)
+            if generation != self._generation:
+                await self._delivery.release([partition])
+                continue
+            self._group.seek(partition, position.offset)
+            self._to_open.discard(partition)
+            self._readers[partition] = PartitionReader(partition, position, self._limits)
+            self._instruments.partitions(len(self._readers))
+            again = (
+                f", first the block {position.intent.first} to {position.intent.last} again" if position.intent else ""
+            )
+            logger.info("Partition %d goes on at offset %d%s", partition, position.offset, again)
+
+    async def _give_up(self, partitions: Collection[int], error: TodokeError) -> None:
+        """Abandon partitions; open again those that the group still says are ours."""
+        logger.warning("Partitions %s are let go: %s", ", ".join(map(str, sorted(partitions))), error)
+        self._instruments.failed()
+        self._forget(partitions)
+        await self._delivery.release(partitions)
+        await asyncio.sleep(self._settings.retry_pause)
+        self._to_open |= self._assigned - self._readers.keys()
+
+    # 2. Read
+
+    async def _read(self) -> None:
+        pauses = Pauses(self._settings.retry_pause, self._settings.retry_pause_limit)
+        while not self._stopping:
+            try:
+                await self._take_over()
+            except TodokeError as error:
+                if not error.retriable:
+                    raise
+                logger.warning("A partition cannot be taken over yet: %s", error)
+                self._instruments.failed()
+                await asyncio.sleep(pauses.next())
+                continue
+            pauses.reset()
+            await self._room.wait()
+            for partition, records in (await self._group.poll(self._readers, POLL)).items():
+                reader = self._readers.get(partition)
+                if reader is None:  # revoked while we waited
+                    continue
+                before = reader.ignored
+                for record in records:
+                    reader.feed(record.offset, record.value or b"")
+                self._instruments.ignored(reader.ignored - before)
+                self._changed.set()
+                if reader.is_full:
+                    self._hurry.set()
+            self._note_progress()
+
+    def _note_progress(self) -> None:
+        for partition, reader in self._readers.items():
+            reader.end = self._group.end(partition) or reader.end
+            self._instruments.lag(partition, reader.lag)
+        self._make_room()
+
+    def _wake(self) -> None:
+        for event in (self._changed, self._room, self._hurry):
+            event.set()
+
+    def _waiting(self) -> int:
+        return sum(reader.waiting_bytes for reader in self._readers.values())
+
+    def _make_room(self) -> None:
+        waiting = self._waiting()
+        self._instruments.waiting(waiting)
+        if waiting < self._settings.waiting_bytes or self._stopping:
+            self._room.set()
+        else:
+            self._room.clear()
+
+    # 3. to 6. Cut, report, deliver, settle
+
+    async def _deliver(self) -> None:
+        while not self._stopping:
+            self._changed.clear()
+            if not await self._attempt(self._next_round()):
+                await self._attempt(self._delivery.settle())
+                await self._changed.wait()
+            await self._pace()
+        await self._attempt(self._delivery.settle())
+
+    async def _attempt(self, step: Coroutine[Any, Any, bool | None]) -> bool:
+        """Run a step as a task that a new assignment may abandon; tell whether it did something."""
+        self._round = asyncio.create_task(step)
+        await asyncio.wait({self._round})
+        if self._round.cancelled():
+            return False
+        error = self._round.exception()
+        if error is None:
+            return bool(self._round.result())
+        if isinstance(error, HandedOverError):
+            await self._give_up(list(self._readers), error)
+            return False
+        raise error
+
+    async def _next_round(self) -> bool:
+        """Deliver a block of every partition that has one; tell whether there was any."""
+        blocks: list[Block] = []
+        for partition, reader in list(self._readers.items()):
+            for hole in reader.holes():
+                await self._report(partition, hole)
+            if self._readers.get(partition) is reader and (block := reader.cut()) is not None:
+                blocks.append(block)
+        if not blocks:
+            return False
+        self._make_room()
+        began = self._round_began = self._clock.monotonic()
+        await self._delivery.deliver(blocks)
+        self._instruments.took(self._clock.monotonic() - began)
+        self._instruments.recovered()
+        for block in blocks:
+            self._instruments.delivered(events=block.events, size=block.size)
+        return True
+
+    async def _report(self, partition: int, hole: Bounds) -> None:
+        logger.error(
+            "The outbox no longer held offsets %d to %d of partition %d when they were to be read: they are lost to"
+            " this sink. Give the topic a longer retention than a sink may be away",
+            hole.first,
+            hole.last,
+            partition,
+        )
+        self._instruments.lost(len(hole))
+        await self._delivery.report(partition, hole)
+
+    async def _pace(self) -> None:
+        """Wait until the next round is due: at once after a pause or when a block is full, else in rhythm."""
+        self._hurry.clear()
+        if self._stopping or self._draining or any(reader.is_full for reader in self._readers.values()):
+            return
+        remaining = self._round_began + self._interval - self._clock.monotonic()
+        if remaining > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), remaining)
+
+
+def _offset(positions: Mapping[int, Position], partition: int) -> int:
+    position = positions.get(partition)
+    return -1 if position is None else position.offset

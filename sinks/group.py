@@ -1,0 +1,197 @@
+"""Membership in the consumer group that reads the outbox: which partitions, from where, and how far the group is."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from sinks.errors import HandedOverError, UnreachableError
+from sinks.position import Position
+from sinks.settings import ReadingSettings
+from streams.contracts.errors import ConfigurationError
+from streams.contracts.kafka import KafkaConnection
+from streams.contracts.topics import OUTBOX_LIMIT, Topic
+
+logger = logging.getLogger(__name__)
+
+POLL_LIMIT_MS = 24 * 3600 * 1000
+"""A sink whose destination is away reads nothing meanwhile and must not leave the group for that; whether it is alive
+is told by its heartbeats."""
+
+
+class OutboxGroup:
+    """One member of the group. Nothing is committed that the caller does not ask for."""
+
+    def __init__(self, *, kafka: KafkaConnection, topic: Topic, group: str, settings: ReadingSettings) -> None:
+        self.name = group
+        self.topic = topic.name
+        self._kafka = kafka
+        self._settings = settings
+        self._consumer: AIOKafkaConsumer | None = None
+        self._admin: AIOKafkaAdminClient | None = None
+
+    async def join(self, revoked: Callable[[], Awaitable[None]], assigned: Callable[[Collection[int]], None]) -> None:
+        """Connect and ask for partitions.
+
+        Args:
+            revoked: called before any partition goes to another member, while commits still count.
+            assigned: called with the partitions that this member has from now on.
+
+        Raises:
+            UnreachableError: Kafka does not answer.
+            ConfigurationError: the outbox does not exist.
+        """
+        options = self._kafka.client_options()
+        session_ms = int(self._settings.session_timeout * 1000)
+        self._admin = AIOKafkaAdminClient(**options)
+        self._consumer = AIOKafkaConsumer(
+            **options,
+            group_id=self.name,
+            group_instance_id=self._settings.instance,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # a position that the log does not hold any more shows as a jump
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=session_ms // 4,
+            rebalance_timeout_ms=session_ms + int(self._settings.handover * 1000),
+            max_poll_interval_ms=POLL_LIMIT_MS,
+            max_partition_fetch_bytes=self._settings.fetch_bytes,
+            fetch_max_bytes=max(OUTBOX_LIMIT, 4 * self._settings.fetch_bytes),
+            metadata_max_age_ms=60_000,
+        )
+        try:
+            await self._admin.start()
+            await self._consumer.start()
+            known = await self._admin.list_topics()
+        except KafkaError as error:
+            raise UnreachableError(
+                f"Kafka does not answer at {self._kafka.bootstrap_servers}: start it or set kafka.bootstrap_servers"
+            ) from error
+        if self.topic not in known:
+            raise ConfigurationError(f"the topic {self.topic} does not exist: make it with `todoke topics`")
+        self._consumer.subscribe([self.topic], listener=_Listener(revoked, assigned))
+
+    async def leave(self) -> None:
+        """Leave the group and disconnect. May be called twice, and when `join` failed."""
+        consumer, self._consumer = self._consumer, None
+        admin, self._admin = self._admin, None
+        if consumer is not None:
+            with contextlib.suppress(KafkaError):
+                await consumer.stop()
+        if admin is not None:
+            with contextlib.suppress(KafkaError):
+                await admin.close()
+
+    async def poll(self, partitions: Iterable[int], wait: float) -> Mapping[int, list[ConsumerRecord[bytes, bytes]]]:
+        """Wait for records at most some seconds.
+
+        Args:
+            partitions: those that are read from; what is fetched of others is not touched.
+            wait: seconds.
+        """
+        wanted = [TopicPartition(self.topic, partition) for partition in partitions]
+        if not wanted:
+            await asyncio.sleep(wait)
+            return {}
+        records = await self.consumer.getmany(*wanted, timeout_ms=int(wait * 1000))
+        return {place.partition: batch for place, batch in records.items()}
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Go on reading a partition of this member at an offset.
+
+        Raises:
+            HandedOverError: it is not this member's.
+        """
+        try:
+            self.consumer.seek(TopicPartition(self.topic, partition), offset)
+        except IllegalStateError as error:
+            raise HandedOverError(f"partition {partition} went to another member") from error
+
+    def end(self, partition: int) -> int | None:
+        """Tell the end of the log as of the last fetch."""
+        place = TopicPartition(self.topic, partition)
+        with contextlib.suppress(IllegalStateError):
+            end: int | None = self.consumer.highwater(place)
+            return end
+        return None
+
+    async def committed(self, partitions: Iterable[int]) -> Mapping[int, Position]:
+        """Read positions as the group has committed them, with their metadata, from the group's coordinator.
+
+        Raises:
+            UnreachableError: Kafka does not answer.
+        """
+        wanted = [TopicPartition(self.topic, partition) for partition in partitions]
+        try:
+            found = await self.admin.list_consumer_group_offsets(self.name, partitions=wanted)
+        except KafkaError as error:
+            raise UnreachableError(f"the positions of group {self.name} cannot be read: {error!r}") from error
+        return {
+            place.partition: Position.of(entry.offset, entry.metadata)
+            for place, entry in found.items()
+            if entry.offset >= 0
+        }
+
+    async def commit(self, positions: Mapping[int, Position]) -> None:
+        """Commit positions of this member's partitions, all in one request; tries again while Kafka does not answer.
+
+        Raises:
+            HandedOverError: this member does not have them, or not any more.
+        """
+        if not positions:
+            return
+        offsets = {
+            TopicPartition(self.topic, partition): OffsetAndMetadata(position.offset, position.metadata())
+            for partition, position in positions.items()
+        }
+        try:
+            await self.consumer.commit(offsets)
+        except (CommitFailedError, IllegalStateError) as error:
+            raise HandedOverError("the group has given the partitions to others") from error
+        except KafkaError as error:
+            raise HandedOverError(f"the position cannot be committed: {error!r}") from error
+
+    async def ends(self) -> Mapping[int, int]:
+        """Tell where the log of every partition ends now, of other members' partitions too.
+
+        Raises:
+            UnreachableError: Kafka does not answer.
+        """
+        try:
+            partitions = self.consumer.partitions_for_topic(self.topic) or set()
+            places = [TopicPartition(self.topic, partition) for partition in partitions]
+            ends = await self.consumer.end_offsets(places)
+        except KafkaError as error:
+            raise UnreachableError(f"the ends of {self.topic} cannot be read: {error!r}") from error
+        return {place.partition: end for place, end in ends.items()}
+
+    @property
+    def consumer(self) -> AIOKafkaConsumer:
+        """The connected consumer."""
+        if self._consumer is None:
+            raise HandedOverError("this sink has left its group")
+        return self._consumer
+
+    @property
+    def admin(self) -> AIOKafkaAdminClient:
+        """The connected admin client."""
+        if self._admin is None:
+            raise HandedOverError("this sink has left its group")
+        return self._admin
+
+
+class _Listener(ConsumerRebalanceListener):
+    def __init__(self, revoked: Callable[[], Awaitable[None]], assigned: Callable[[Collection[int]], None]) -> None:
+        self._revoked = revoked
+        self._assigned = assigned
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        if revoked:
+            await self._revoked()
+
+    def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        self._assigned([place.partition for place in assigned])

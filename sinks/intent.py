@@ -1,0 +1,118 @@
+"""Delivery to a store outside of Kafka, exactly once: the intent is written down before the deed.
+
+1. *Intend*: commit the unchanged offset with the bounds of the block in the commit's metadata. The same request commits
+   what the previous round delivered.
+2. *Write* the block under a name that is made of its bounds and the log's epoch.
+3. *Commit* past it: with the next round's intent, or by `settle` when nothing follows.
+
+Whoever takes the partition over after a crash finds one of two things: an offset without an intent, then nothing of
+what follows was written; or one with an intent, then it forms the block with exactly these bounds and writes it again
+under the same name, and the store adds what is missing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
+
+from sinks.block import Block
+from sinks.errors import UnreachableError
+from sinks.group import OutboxGroup
+from sinks.metrics import Instruments
+from sinks.position import Bounds, Position
+from sinks.retry import Pauses
+from sinks.settings import ReadingSettings
+from sinks.writer import BlockWriter
+
+logger = logging.getLogger(__name__)
+
+
+class IntentDelivery:
+    """A `sinks.delivery.Delivery` to a `BlockWriter`."""
+
+    def __init__(
+        self,
+        *,
+        group: OutboxGroup,
+        writer: BlockWriter,
+        settings: ReadingSettings,
+        concurrency: int,
+        instruments: Instruments,
+    ) -> None:
+        """Prepare the delivery; ``concurrency`` blocks are written at a time."""
+        self._group = group
+        self._writer = writer
+        self._settings = settings
+        self._instruments = instruments
+        self._slots = asyncio.Semaphore(concurrency)
+        self._written: dict[int, Position] = {}
+        """Positions behind blocks that are written and not committed."""
+        self._committing = asyncio.Lock()
+
+    async def open(self, partition: int) -> Position | None:
+        """Read the group's position; where Kafka has forgotten it, ask the store how far it is."""
+        committed = await self._group.committed([partition])
+        if partition in committed:
+            return committed[partition]
+        known = await self._writer.position(partition)
+        if known is None:
+            return None
+        logger.warning(
+            "Kafka knows no position of group %s in partition %d, but the store has blocks up to stamp %s: the log is"
+            " read from its beginning, and what is there already is recognised",
+            self._group.name,
+            partition,
+            known.stamp,
+        )
+        return replace(known, offset=0, intent=None)
+
+    async def report(self, partition: int, hole: Bounds) -> None:
+        """Write the hole down in the store."""
+        await self._insist(lambda: self._writer.report(partition, hole))
+
+    async def deliver(self, blocks: Sequence[Block]) -> None:
+        """Intend, write, and leave the commit to what follows."""
+        # 1. Intend
+        async with self._committing:
+            intents = {block.partition: block.before for block in blocks if block.records}
+            await self._group.commit({**self._written, **intents})
+            self._written.clear()
+        # 2. Write
+        try:
+            async with asyncio.TaskGroup() as group:
+                for block in blocks:
+                    group.create_task(self._write(block))
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+
+    async def _write(self, block: Block) -> None:
+        async with self._slots:
+            if block.records:
+                await self._insist(lambda: self._writer.write(block))
+        self._written[block.partition] = block.after
+
+    async def settle(self) -> None:
+        """Commit past what is written."""
+        # 3. Commit
+        async with self._committing:
+            await self._group.commit(self._written)
+            self._written.clear()
+
+    async def release(self, partitions: Collection[int]) -> None:
+        """Forget what is not committed: the next owner repeats it."""
+        for partition in partitions:
+            self._written.pop(partition, None)
+
+    async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
+        pauses = Pauses(self._settings.retry_pause, self._settings.retry_pause_limit)
+        while True:
+            try:
+                await step()
+            except UnreachableError as error:
+                pause = pauses.next()
+                logger.warning("%s; trying again in %.1f s", error, pause)
+                self._instruments.failed()
+                await asyncio.sleep(pause)
+            else:
+                self._instruments.recovered()
+                return

@@ -1,0 +1,193 @@
+"""One outbox partition on its way through a sink: records in, blocks out. Pure: no Kafka, no clock."""
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sinks.block import Block
+from sinks.position import Bounds, Position
+from streams.contracts.chain import Chain, Link
+from streams.contracts.codec import Record, decode
+from streams.contracts.errors import FormError
+from streams.contracts.sections import Outbox
+
+logger = logging.getLogger(__name__)
+
+STRAYS_TO_TELL = 100
+"""Records in a row that do not count, at which somebody should look: a few are the work of a process that lost its
+partition, many mean that the log is not the one that was read before."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How large a block may be. A single record may be larger."""
+
+    bytes: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A record of the log that waits for its block."""
+
+    offset: int
+    record: Record | None
+    """``None`` where it does not count."""
+    before: Position
+    after: Position
+    events: int
+    size: int
+
+
+class PartitionReader:
+    """Follows the chain of one partition and cuts it into blocks.
+
+    Blocks are disjoint, in order, and together hold every record that counts. A block that was begun before is cut
+    first, with exactly the same bounds, whatever the limits are now.
+    """
+
+    def __init__(self, partition: int, position: Position, limits: Limits) -> None:
+        self.partition = partition
+        self.expected = position.offset
+        """The next offset of the log."""
+        self.waiting_bytes = 0
+        self.waiting_events = 0
+        self.ignored = 0
+        """Records so far that do not count."""
+        self.end = position.offset
+        """The end of the log as the caller last heard of it; only for telling the lag."""
+        self._limits = limits
+        self._chain = position.chain()
+        self._delivered = position
+        self._intent = position.intent
+        self._entries: deque[_Entry] = deque()
+        self._holes: list[Bounds] = []
+        self._strays = 0
+
+    @property
+    def lag(self) -> int:
+        """Records up to the end of the log that no block has taken."""
+        return max(0, self.end - (self._entries[0].offset if self._entries else self.expected))
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether a whole block waits."""
+        return self.waiting_bytes >= self._limits.bytes or self.waiting_events >= self._limits.events
+
+    def feed(self, offset: int, value: bytes) -> None:
+        """Take the next record of the log.
+
+        Raises:
+            FormError: this version cannot read the record; the message says where it is.
+        """
+        try:
+            record = decode(value)
+            link = Link.of(record.header)
+        except (FormError, KeyError, TypeError) as error:
+            raise FormError(
+                f"the outbox record at partition {self.partition}, offset {offset} cannot be read: {error}. Nothing is"
+                " skipped: bring the version of todoke that can read it"
+            ) from error
+        if offset != self.expected:
+            self._jump(offset, link)
+        if link.founding and offset == 0 and link.epoch != self._chain.epoch:
+            self._chain = Chain()  # offset 0 begins a log, whatever log was read before
+        before = Position.at(offset, self._chain)
+        counts = self._chain.follow(link)
+        self.expected = offset + 1
+        self._note_stray(link, offset, counts=counts)
+        events = record.section(Outbox.EVENTS).count(b"\n") if counts else 0
+        size = len(value) if counts else 0
+        after = Position.at(offset + 1, self._chain)
+        self._entries.append(_Entry(offset, record if counts else None, before, after, events, size))
+        self.waiting_bytes += size
+        self.waiting_events += events
+
+    def _jump(self, offset: int, link: Link) -> None:
+        if offset > self.expected:
+            self._holes.append(Bounds(self.expected, offset - 1))
+            # What came in between is gone, so nothing can show any more that the first record here is no stray.
+            chain = self._chain
+            self._chain = Chain(chain.epoch, chain.stamp) if link.epoch == chain.epoch else Chain()
+        else:
+            logger.error(
+                "Outbox partition %d begins again at offset %d where %d was expected: the log was cut off or made anew;"
+                " what was delivered before is recognised by its stamps",
+                self.partition,
+                offset,
+                self.expected,
+            )
+
+    def _note_stray(self, link: Link, offset: int, *, counts: bool) -> None:
+        if counts:
+            self._strays = 0
+            return
+        self.ignored += 1
+        self._strays += 1
+        if self._strays == STRAYS_TO_TELL:
+            logger.error(
+                "Outbox partition %d: %d records in a row up to offset %d do not continue the chain of epoch %s; the"
+                " last one is of epoch %s. If the outbox was replaced by another log, delete the consumer group",
+                self.partition,
+                self._strays,
+                offset,
+                self._chain.epoch,
+                link.epoch,
+            )
+
+    def holes(self) -> Sequence[Bounds]:
+        """Give the offsets that the log no longer held, each hole once."""
+        holes, self._holes = self._holes, []
+        return holes
+
+    def cut(self) -> Block | None:
+        """Cut the next block off; ``None`` where there is none, or where one that was begun is not complete yet."""
+        if self._intent is not None:
+            return self._cut_again(self._intent)
+        return self._seal(list(self._next_entries())) if self._entries else None
+
+    def _cut_again(self, bounds: Bounds) -> Block | None:
+        """Cut a block that was begun before, with the same bounds."""
+        if self.expected <= bounds.last:
+            return None
+        self._intent = None
+        entries = []
+        while self._entries and self._entries[0].offset <= bounds.last:
+            entries.append(self._entries.popleft())
+        return self._seal(entries, bounds)
+
+    def _next_entries(self) -> Sequence[_Entry]:
+        entries: list[_Entry] = []
+        size = events = 0
+        while self._entries:
+            entry = self._entries[0]
+            size += entry.size
+            events += entry.events
+            if entries and (size > self._limits.bytes or events > self._limits.events or _parts(entries[-1], entry)):
+                break
+            entries.append(self._entries.popleft())
+        return entries
+
+    def _seal(self, entries: Sequence[_Entry], bounds: Bounds | None = None) -> Block:
+        bounds = bounds or Bounds(entries[0].offset, entries[-1].offset)
+        size, events = sum(entry.size for entry in entries), sum(entry.events for entry in entries)
+        self.waiting_bytes -= size
+        self.waiting_events -= events
+        before = entries[0].before if entries else self._delivered
+        after = self._delivered = entries[-1].after if entries else replace(before, offset=bounds.last + 1, intent=None)
+        return Block(
+            partition=self.partition,
+            bounds=bounds,
+            epoch=after.epoch or "",
+            records=tuple(entry.record for entry in entries if entry.record is not None),
+            before=replace(before, offset=bounds.first, intent=bounds),
+            after=after,
+            events=events,
+            size=size,
+        )
+
+
+def _parts(entry: _Entry, following: _Entry) -> bool:
+    """Tell whether a block must end between two records: at a new epoch, and where offsets are missing."""
+    return following.after.epoch != entry.after.epoch or following.offset != entry.offset + 1

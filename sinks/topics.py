@@ -1,0 +1,182 @@
+"""Delivery to the public topics, exactly once: records and position in one Kafka transaction.
+
+1. *Take over*: start a producer with the partition's own transactional id. Kafka takes back what a former owner left
+   open and refuses whatever it still sends. Only then is the committed position read: it cannot change any more.
+2. *Begin* a transaction for a block.
+3. *Publish* its records, partition *n* of the outbox into partition *n* of each topic (modulo the number of its
+   partitions), so that all of a message stay in one partition, in order.
+4. *Wait* until Kafka has acknowledged every batch: ending a transaction does not tell of a batch that failed.
+5. *Move*: put the position behind the block into the same transaction, with the chain in its metadata.
+6. *Commit*. Consumers that read only what is committed see the block once.
+
+Whatever fails on the way, the producer is closed and the partition is taken over again, by this sink or another one:
+step 1 takes back the rest of the transaction.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerClosed, ProducerFenced
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import OffsetAndMetadata
+
+from sinks import publication
+from sinks.block import Block
+from sinks.errors import HandedOverError, UnreachableError
+from sinks.group import OutboxGroup
+from sinks.metrics import Instruments
+from sinks.position import Bounds, Position
+from sinks.publication import Publication
+from sinks.settings import TopicsSinkSettings
+from streams.contracts.clock import Clock, SystemClock
+from streams.contracts.codec import Record
+from streams.contracts.kafka import KafkaConnection
+from streams.contracts.topics import OUTBOX_LIMIT, Topics
+
+logger = logging.getLogger(__name__)
+
+BATCH_BYTES = 900_000
+"""Bytes of one batch: brokers refuse batches over 1 MB unless told otherwise. A longer record goes by itself."""
+
+RETRY_BACKOFF_MS = 10
+"""Kafka may refuse the first batch of a transaction while it verifies it; waiting the usual 100 ms would be most of the
+transaction's time."""
+
+
+CLOSE_TIMEOUT = 3.0
+"""Seconds for saying goodbye to Kafka."""
+
+
+class TransactionDelivery:
+    """A `sinks.delivery.Delivery` to the public topics."""
+
+    def __init__(
+        self,
+        *,
+        group: OutboxGroup,
+        kafka: KafkaConnection,
+        topics: Topics,
+        settings: TopicsSinkSettings,
+        instruments: Instruments,
+        clock: Clock | None = None,
+    ) -> None:
+        self._group = group
+        self._kafka = kafka
+        self._settings = settings
+        self._instruments = instruments
+        self._clock = clock or SystemClock()
+        self._producers: dict[int, AIOKafkaProducer] = {}
+        self._plan: Sequence[tuple[str, Callable[[Record], Iterable[Publication]]]] = (
+            (topics.events.name, publication.events),
+            (topics.lifecycles.name, publication.lifecycles),
+            (topics.suppressions.name, publication.suppressions),
+            (topics.deadletter.name, publication.dead_letters),
+        )
+
+    async def open(self, partition: int) -> Position | None:
+        """Shut the former owner out, then read the position."""
+        # 1. Take over
+        await self.release([partition])
+        compression = self._settings.compression
+        producer = AIOKafkaProducer(
+            **self._kafka.client_options(),
+            transactional_id=f"{self._group.name}.{partition}",
+            transaction_timeout_ms=int(self._settings.transaction_timeout * 1000),
+            compression_type=None if compression == "none" else compression,
+            max_batch_size=BATCH_BYTES,
+            max_request_size=OUTBOX_LIMIT,
+            retry_backoff_ms=RETRY_BACKOFF_MS,
+        )
+        try:
+            await producer.start()
+        except KafkaError as error:
+            await _close(producer)
+            raise UnreachableError(f"no transactions for partition {partition}: {error!r}") from error
+        self._producers[partition] = producer
+        return (await self._group.committed([partition])).get(partition)
+
+    async def report(self, partition: int, hole: Bounds) -> None:
+        """Nothing is published of a hole; the log and the metrics tell of it."""
+
+    async def deliver(self, blocks: Sequence[Block]) -> None:
+        """Publish each block in a transaction of its own, all at the same time."""
+        results = await asyncio.gather(*(self._publish(block) for block in blocks), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def settle(self) -> None:
+        """Nothing is left to remember: the position was committed with the records."""
+
+    async def release(self, partitions: Collection[int]) -> None:
+        """Close the producers; an open transaction is taken back when somebody takes the partition over."""
+        producers = [self._producers.pop(partition, None) for partition in partitions]
+        await asyncio.gather(*(_close(producer) for producer in producers if producer is not None))
+
+    async def _publish(self, block: Block) -> None:
+        producer = self._producers.get(block.partition)
+        if producer is None:
+            raise HandedOverError(f"partition {block.partition} was let go")
+        try:
+            # 2. Begin
+            await producer.begin_transaction()
+            # 3. Publish
+            sent = []
+            for topic, publications in self._plan:
+                target = block.partition % len(await producer.partitions_for(topic))
+                for batch in self._batches(producer, block.records, publications):
+                    future = await producer.send_batch(batch, topic, partition=target)
+                    future.add_done_callback(_look)
+                    sent.append(future)
+                    await asyncio.sleep(0)  # let the batch leave while the next one is made
+            # 4. Wait
+            await asyncio.gather(*sent)
+            # 5. Move
+            place = TopicPartition(self._group.topic, block.partition)
+            offset = OffsetAndMetadata(block.after.offset, block.after.metadata())
+            await producer.send_offsets_to_transaction({place: offset}, self._group.name)
+            # 6. Commit
+            await producer.commit_transaction()
+        except ProducerFenced as error:
+            raise HandedOverError(f"another sink publishes partition {block.partition}") from error
+        except (KafkaError, IllegalOperation) as error:
+            raise HandedOverError(f"a transaction of partition {block.partition} failed: {error!r}") from error
+
+    def _batches(
+        self,
+        producer: AIOKafkaProducer,
+        records: Sequence[Record],
+        publications: Callable[[Record], Iterable[Publication]],
+    ) -> Iterator[BatchBuilder]:
+        """Make batches of what one topic gets of some records."""
+        now = int(self._clock.now().timestamp() * 1000)
+        batch = None
+        for record in records:
+            for key, value, headers in publications(record):
+                if batch is None:
+                    batch = producer.create_batch()
+                if batch.append(timestamp=now, key=key, value=value, headers=headers) is None:
+                    yield batch
+                    batch = producer.create_batch()
+                    batch.append(timestamp=now, key=key, value=value, headers=headers)
+        if batch is not None:
+            yield batch
+
+
+def _look(future: "asyncio.Future[object]") -> None:
+    """Look at the result, so that nobody complains that nobody did when a transaction ends early."""
+    if not future.cancelled():
+        future.exception()
+
+
+async def _close(producer: AIOKafkaProducer) -> None:
+    """Close a producer, whatever it is in the middle of."""
+    # What is not acknowledged yet would otherwise be waited for, however long the broker is away.
+    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - it has no other way to give up
+    with contextlib.suppress(KafkaError, TimeoutError):
+        await asyncio.wait_for(producer.stop(), CLOSE_TIMEOUT)
+    with contextlib.suppress(KafkaError):
+        await producer.client.close()

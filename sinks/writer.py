@@ -1,0 +1,85 @@
+"""The seam to a store that takes blocks: what `sinks.intent` needs of it to be exact."""
+
+from typing import Protocol
+
+from sinks.block import Block
+from sinks.position import Bounds, Position
+
+
+class BlockWriter(Protocol):
+    """A store in which a block is written once, however often it is given."""
+
+    async def prepare(self) -> None:
+        """Connect and make sure that blocks can be written.
+
+        Raises:
+            UnreachableError: the store does not answer.
+            TodokeError: it is not set up for this version; the message says what to do.
+        """
+        ...
+
+    async def write(self, block: Block) -> None:
+        """Write all of a block, durably.
+
+        Where a block of the same name was written before, in whole or in part, what is missing is added and nothing
+        else happens. The same block may be given to several writers at the same time.
+
+        Raises:
+            UnreachableError: it may have been written in part; the same block again, later.
+            RefusedError: the store would refuse it again.
+        """
+        ...
+
+    async def report(self, partition: int, hole: Bounds) -> None:
+        """Write down offsets of the outbox that were gone. The same hole counts once.
+
+        Raises:
+            As `write`.
+        """
+        ...
+
+    async def position(self, partition: int) -> Position | None:
+        """Tell the position behind the last block that was written whole, ``None`` where there is none.
+
+        Only the chain is meant: the log may have been made anew, so reading begins at its beginning.
+
+        Raises:
+            UnreachableError: the store does not answer.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Disconnect. May be called twice."""
+        ...
+
+
+class MemoryWriter:
+    """Keeps blocks in memory, for tests and for trying things out."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[str, Block] = {}
+        """By name, in the order in which they were first written."""
+        self.losses: dict[tuple[int, Bounds], None] = {}
+
+    async def prepare(self) -> None:
+        """Nothing is needed."""
+
+    async def write(self, block: Block) -> None:
+        """Keep the block unless it is known."""
+        self.blocks.setdefault(block.name, block)
+
+    async def report(self, partition: int, hole: Bounds) -> None:
+        """Keep the hole unless it is known."""
+        self.losses.setdefault((partition, hole))
+
+    async def position(self, partition: int) -> Position | None:
+        """Tell the position behind the last block of the partition."""
+        blocks = [block for block in self.blocks.values() if block.partition == partition]
+        return blocks[-1].after if blocks else None
+
+    async def close(self) -> None:
+        """Everything is kept: the next sink of a test finds it."""
+
+    def lines(self, section: str) -> list[bytes]:
+        """Give all lines of a section that were written."""
+        return b"".join(block.section(section) for block in self.blocks.values()).splitlines()
