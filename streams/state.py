@@ -14,6 +14,9 @@ SECONDS_PER_HOUR = 3600
 TIME = "time"
 """Key of an outbox record's header: the time of the inbox record that it answers."""
 
+BEGINNING = "1970-01-01T00:00:00.000Z"
+"""The time of a log in which nothing has been answered: earlier than any inbox record."""
+
 _seen = msgspec.json.Decoder(Seen)
 
 
@@ -26,6 +29,8 @@ class PartitionState:
 
     def __init__(self, horizon_hours: int) -> None:
         self.chain = Chain()
+        self.time: str | None = None
+        """The time of the last inbox record that was answered."""
         self._lifecycles: Recent[bytes] = Recent(horizon_hours)
         self._suppressions: Recent[bytes] = Recent(horizon_hours)
         self._seen: Recent[bool] = Recent(horizon_hours)
@@ -38,7 +43,8 @@ class PartitionState:
         """
         if not self.chain.follow(Link.of(record.header)):
             return False
-        hour = hours(record.header[TIME])
+        self.time = record.header[TIME]
+        hour = hours(self.time)
         for table in (self._lifecycles, self._suppressions, self._seen):
             table.advance(hour)
         for line in record.section(Outbox.LIFECYCLES).splitlines():

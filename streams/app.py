@@ -1,0 +1,156 @@
+"""The Faust application: which topic is read, and by whom; where reading begins is told by the outbox."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import faust
+from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.structs import OffsetAndMetadata
+from faust.exceptions import ConsumerNotStarted
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from yarl import URL
+
+from streams.agents import create_agent
+from streams.contracts.errors import ConfigurationError
+from streams.contracts.kafka import KafkaConnection
+from streams.settings import WorkerSettings
+from streams.shards import Shards
+
+FETCH_BYTES = 4 * 1024 * 1024
+"""Bytes of one partition that one fetch may bring: some chunks of the largest size."""
+
+
+class Consumer(driver.Consumer):
+    """Faust's consumer, but what is read next is said by the outbox and not by the group's committed offsets."""
+
+    app: "WorkerApp"
+
+    async def perform_seek(self) -> None:
+        """Go to where each partition is to be read; one that is not loaded yet waits, and its shard starts it then.
+
+        Faust calls this after each rebalance, and whenever it has fetched something that it was not to fetch.
+        """
+        for tp in self.assignment():
+            position = self.app.shards.position(tp.partition)
+            if position is None:
+                self.pause_partitions({tp})
+            else:
+                await self.seek(tp, position)
+
+    async def _seek(self, partition: TP, offset: int) -> None:
+        # aiokafka's consumer lives in a thread of its own; Faust would reach over into it.
+        async def seek() -> None:
+            self._thread.seek(partition, offset)
+
+        await self._thread.call_thread(seek)
+
+    async def commit_answered(self, offsets: Mapping[TP, int]) -> None:
+        """Tell the group what was answered. Only monitoring reads it, so a failure is no concern."""
+        consumer = self._thread._ensure_consumer()  # noqa: SLF001 - Faust commits what it counted, which is another thing
+        assigned = self.assignment()
+        committed = {
+            TopicPartition(tp.topic, tp.partition): OffsetAndMetadata(offset, "")
+            for tp, offset in offsets.items()
+            if tp in assigned
+        }
+        if committed:
+            await self._thread.call_thread(consumer.commit, committed)
+
+
+class Transport(driver.Transport):
+    """Faust's transport with our consumer."""
+
+    Consumer = Consumer
+
+
+class WorkerApp(faust.App):
+    """Faust's application, without what it would do for tables, replies and a web page, which are not used."""
+
+    shards: Shards
+    inbox: str
+
+    def _create_directories(self) -> None:
+        """Make no folders: there are no tables to keep in them."""
+
+    async def place(self, partition: int, offset: int) -> None:
+        """Read a partition from an offset on, if it is assigned at all."""
+        tp = TP(self.inbox, partition)
+        try:
+            await self.consumer.seek(tp, offset)
+        except (IllegalStateError, ConsumerNotStarted):
+            return  # a rebalance is on: when it is over, perform_seek is called
+        self.consumer.resume_partitions({tp})
+
+    async def commit_answered(self, answered: Mapping[int, int]) -> None:
+        """Tell the group up to where partitions are answered, if it wants to hear."""
+        try:
+            await cast("Consumer", self.consumer).commit_answered(
+                {TP(self.inbox, number): offset for number, offset in answered.items()}
+            )
+        except (KafkaError, ConsumerNotStarted):
+            self.log.debug("The group's offsets are not committed now")
+
+
+def create_app(
+    settings: WorkerSettings,
+    connection: KafkaConnection,
+    inbox: str,
+    shards: Shards,
+    *,
+    failed: Callable[[Exception], None],
+) -> WorkerApp:
+    """Make the application. It is to be started and stopped in a running event loop, like any of Faust's services.
+
+    Args:
+        settings: of the worker.
+        connection: to Kafka.
+        inbox: the topic.
+        shards: take what is read, and know where to read.
+        failed: called with an error of the shards, which is to end the worker.
+
+    Raises:
+        ConfigurationError: the connection asks for what Faust cannot do.
+    """
+    app = WorkerApp(
+        settings.group,
+        broker=[URL(f"kafka://{server}") for server in connection.bootstrap_servers.split(",")],
+        broker_credentials=_credentials(connection),
+        consumer_group_instance_id=settings.instance,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=FETCH_BYTES,
+        broker_session_timeout=settings.session_timeout,
+        broker_heartbeat_interval=settings.session_timeout / 5,
+        broker_request_timeout=max(90.0, settings.session_timeout),
+        stream_buffer_maxsize=settings.buffer,
+        stream_wait_empty=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        reply_create_topic=False,
+        store="memory://",
+        web_enabled=False,
+        autodiscover=False,
+    )
+    app.finalize()
+    app.inbox, app.shards = inbox, shards
+    app.transport = Transport(app.conf.broker_consumer, app)
+    create_agent(app, inbox, shards, failed)
+    return app
+
+
+def _credentials(connection: KafkaConnection) -> Any:
+    options = connection.client_options()
+    context = options.get("ssl_context")
+    if connection.security_protocol.startswith("SASL"):
+        if connection.sasl_mechanism not in {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}:
+            raise ConfigurationError(
+                f"sasl_mechanism is {connection.sasl_mechanism!r}; allowed: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"
+            )
+        return faust.SASLCredentials(
+            mechanism=connection.sasl_mechanism,
+            username=connection.sasl_username,
+            password=connection.sasl_password,
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context)

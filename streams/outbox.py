@@ -1,0 +1,166 @@
+"""Writing the outbox: in order, several records under way, and every record at the offset where it must be."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.structs import RecordMetadata
+
+from streams.contracts.codec import FORM_HEADER
+from streams.contracts.errors import PublishError
+from streams.contracts.kafka import KafkaConnection
+from streams.contracts.topics import OUTBOX_LIMIT
+from streams.settings import Compression, WorkerSettings
+
+logger = logging.getLogger(__name__)
+
+
+class ForeignRecordError(PublishError):
+    """A record stands in the outbox that this worker did not write, so what it knows of the partition is too old."""
+
+
+def create_producer(connection: KafkaConnection, settings: WorkerSettings) -> AIOKafkaProducer:
+    """Make the producer of outbox records, not started yet."""
+    return AIOKafkaProducer(
+        **connection.client_options(),
+        acks="all",
+        enable_idempotence=True,
+        max_request_size=OUTBOX_LIMIT,
+        compression_type=None if settings.compression is Compression.NONE else settings.compression.value,
+        request_timeout_ms=int(settings.send_timeout * 1000),
+    )
+
+
+class OutboxEnd:
+    """The end of one outbox partition, as a worker has found it and goes on writing it.
+
+    Kafka tells the offset of every record that it took. As long as nobody else writes, they follow each other without a
+    gap from the end that was found when the state was loaded. Any other offset, and any failure, ends this object's
+    life: nothing more is written through it, and the state that led to it must be loaded again.
+    """
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        *,
+        topic: str,
+        partition: int,
+        end: int,
+        in_flight: int,
+        acknowledged: Callable[[], None],
+        failed: Callable[[PublishError], None],
+    ) -> None:
+        """Go on at an end.
+
+        Args:
+            producer: started.
+            topic: of the outbox.
+            partition: in it.
+            end: the offset that the next record must get.
+            in_flight: how many records may wait for their acknowledgement.
+            acknowledged: called after each acknowledgement.
+            failed: called once, when this object's life ends by a failure.
+        """
+        self._producer = producer
+        self._topic = topic
+        self._partition = partition
+        self._end = end
+        self._in_flight = in_flight
+        self._tell_acknowledged = acknowledged
+        self._tell_failed = failed
+        self._waiting: deque[tuple[int, int, bytes]] = deque()
+        self._sent: set[asyncio.Future[RecordMetadata]] = set()
+        self._changed = asyncio.Event()
+        self._broken = False
+        self._last_stamp: int | None = None
+        self._sender = asyncio.create_task(self._send_all(), name=f"outbox {partition}")
+
+    @property
+    def end(self) -> int:
+        """The offset that the next record must get."""
+        return self._end
+
+    @property
+    def last_stamp(self) -> int | None:
+        """The stamp of the last record that Kafka acknowledged."""
+        return self._last_stamp
+
+    @property
+    def pending(self) -> int:
+        """How many records wait for their acknowledgement."""
+        return len(self._waiting) + len(self._sent)
+
+    async def room(self) -> bool:
+        """Return as soon as one more record may be written; tell whether it still may."""
+        while not self._broken and self.pending >= self._in_flight:
+            await self._next_change()
+        return not self._broken
+
+    def append(self, value: bytes, stamp: int) -> None:
+        """Write a record behind all the others. What becomes of it is told by the callbacks."""
+        if self._broken:
+            return
+        self._waiting.append((self._end, stamp, value))
+        self._end += 1
+        self._notify()
+
+    async def flushed(self) -> None:
+        """Return when nothing waits for an acknowledgement any more, or this object's life has ended."""
+        while not self._broken and self.pending:
+            await self._next_change()
+
+    async def close(self) -> None:
+        """Write nothing more, and return when what is under way is decided, for good or bad."""
+        self._broken = True
+        self._waiting.clear()
+        self._notify()
+        self._sender.cancel()
+        await asyncio.gather(self._sender, return_exceptions=True)
+        if self._sent:
+            await asyncio.wait(self._sent)
+
+    async def _send_all(self) -> None:
+        while True:
+            while not self._waiting:
+                await self._next_change()
+            offset, stamp, value = self._waiting[0]
+            try:
+                # Returns once the record before it has been handed to the network, so the order is kept.
+                sent = await self._producer.send(self._topic, value, partition=self._partition, headers=[FORM_HEADER])
+            except Exception as error:  # noqa: BLE001 - whatever it is, the record is not in the log by this object's will
+                self._fail(PublishError(f"an outbox record cannot be sent: {error!r}"))
+                return
+            if self._waiting:
+                self._waiting.popleft()
+            self._sent.add(sent)
+            sent.add_done_callback(partial(self._decided, offset, stamp))
+
+    def _decided(self, offset: int, stamp: int, sent: asyncio.Future[RecordMetadata]) -> None:
+        self._sent.discard(sent)
+        if sent.cancelled():
+            self._fail(PublishError("sending to the outbox was given up"))
+        elif (error := sent.exception()) is not None:
+            self._fail(PublishError(f"Kafka did not take an outbox record: {error!r}"))
+        elif (found := sent.result().offset) != offset:
+            self._fail(ForeignRecordError(f"an outbox record got the offset {found} instead of {offset}"))
+        elif not self._broken:
+            self._last_stamp = stamp
+            self._tell_acknowledged()
+        self._notify()
+
+    def _fail(self, error: PublishError) -> None:
+        if not self._broken:
+            self._broken = True
+            self._waiting.clear()
+            self._tell_failed(error)
+        self._notify()
+
+    async def _next_change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _notify(self) -> None:
+        self._changed.set()

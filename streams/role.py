@@ -1,0 +1,186 @@
+"""The worker as a role: started, watched, drained and stopped by whoever runs the pipeline."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from faust.types import TP
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from streams.app import WorkerApp, create_app
+from streams.contracts.clock import Clock, Deadline, SystemClock
+from streams.contracts.errors import ConfigurationError, TodokeError
+from streams.contracts.kafka import KafkaConnection
+from streams.contracts.topics import Topics
+from streams.log import Log
+from streams.metrics import WorkerMetrics
+from streams.outbox import create_producer
+from streams.settings import WorkerSettings
+from streams.shard import Surroundings
+from streams.shards import Shards
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerEndedError(TodokeError):
+    """Faust ended the worker."""
+
+    retriable = True
+
+
+class WorkerRole:
+    """A worker: inbox in, outbox out. See `streams.contracts.role.Role`."""
+
+    def __init__(
+        self,
+        *,
+        settings: WorkerSettings,
+        connection: KafkaConnection,
+        topics: Topics,
+        clock: Clock | None = None,
+        registry: CollectorRegistry = REGISTRY,
+    ) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._topics = topics
+        self._clock = clock or SystemClock()
+        self._metrics = WorkerMetrics(registry)
+        self._log = Log(connection)
+        self._shards = Shards()
+        self._app: WorkerApp | None = None
+        self._surroundings: Surroundings | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._exits = contextlib.AsyncExitStack()
+        self._failure: Exception | None = None
+        self._ended = asyncio.Event()
+        self._stopping: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin, and return once partitions are assigned, if there are enough for all workers. Loading goes on.
+
+        Raises:
+            KafkaUnreachableError: no broker answers.
+            ConfigurationError: the topics are missing or do not fit each other.
+        """
+        try:
+            await self._log.start()
+            self._exits.push_async_callback(self._log.stop)
+            await self._check_topics()
+            producer = create_producer(self._connection, self._settings)
+            await producer.start()
+            self._exits.push_async_callback(producer.stop)
+            await self._start_app(producer)
+        except BaseException:
+            await self._exits.aclose()
+            raise
+
+    async def _start_app(self, producer: Any) -> None:
+        inbox = self._topics.inbox.name
+        app = create_app(self._settings, self._connection, inbox, self._shards, failed=self._fail)
+        self._app = app
+        surroundings = Surroundings(
+            log=self._log,
+            producer=producer,
+            topics=self._topics,
+            settings=self._settings,
+            metrics=self._metrics,
+            clock=self._clock,
+            version=version("todoke"),
+            place=app.place,
+            changed=self._shards.changed,
+            fail=self._fail,
+        )
+
+        async def assigned(_: object, /, *arguments: Any, **__: object) -> None:
+            partitions: set[TP] = arguments[0]
+            await self._shards.assign({tp.partition for tp in partitions}, surroundings)
+
+        async def revoked(_: object, /, *__: object, **___: object) -> None:
+            await self._shards.suspend()
+
+        app.on_partitions_assigned.connect(assigned)
+        app.on_partitions_revoked.connect(revoked)
+        self._tasks = [
+            asyncio.create_task(self._shards.watch(self._log, inbox), name="worker watch"),
+            asyncio.create_task(self._commit(app), name="worker commit"),
+            asyncio.create_task(self._notice_crash(app), name="worker crash"),
+        ]
+        await app.start()
+
+    async def wait(self) -> None:
+        """Return when the worker has been stopped.
+
+        Raises:
+            Exception: what ended it by itself.
+        """
+        await self._ended.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    async def stop(self, deadline: Deadline) -> None:
+        """Answer nothing new, have what was answered acknowledged within the deadline, release everything."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(deadline))
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self, deadline: Deadline) -> None:
+        await self._shards.suspend()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._app is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(deadline.remaining()):
+                    await self._app.commit_answered(self._shards.answered())
+                    await self._app.stop()
+        await self._shards.close()
+        await self._exits.aclose()
+        self._ended.set()
+
+    async def until_idle(self) -> None:
+        """Return when all that stood in the assigned partitions of the inbox is answered, and Kafka has the answers."""
+        idle = asyncio.create_task(self._shards.until_idle(self._log, self._topics.inbox.name))
+        ended = asyncio.create_task(self.wait())
+        try:
+            await asyncio.wait({idle, ended}, return_when=asyncio.FIRST_COMPLETED)
+            await (idle if idle.done() else ended)
+        finally:
+            idle.cancel()
+            ended.cancel()
+            await asyncio.gather(idle, ended, return_exceptions=True)
+
+    def readiness(self) -> tuple[bool, Mapping[str, Any]]:
+        """Tell whether every assigned partition is loaded and worked on, and where each is."""
+        ready = self._shards.ready and self._failure is None and not self._ended.is_set()
+        return ready, {"group": self._settings.group, "shards": self._shards.report()}
+
+    async def _check_topics(self) -> None:
+        names = (self._topics.inbox.name, self._topics.outbox.name)
+        counts = [await self._log.partitions(name) for name in names]
+        for name, count in zip(names, counts, strict=True):
+            if count == 0:
+                raise ConfigurationError(f"Kafka has no topic {name!r}: create the topics first (todoke topics)")
+        if counts[0] != counts[1]:
+            raise ConfigurationError(
+                f"topics {names[0]!r} and {names[1]!r} must have as many partitions as each other, they have "
+                f"{counts[0]} and {counts[1]}: add the missing ones"
+            )
+
+    async def _commit(self, app: WorkerApp) -> None:
+        while True:
+            await asyncio.sleep(self._settings.commit_interval)
+            await app.commit_answered(self._shards.answered())
+
+    async def _notice_crash(self, app: WorkerApp) -> None:
+        await app.wait()
+        if self._stopping is None:
+            self._fail(WorkerEndedError(f"Faust ended the worker: {app.crash_reason!r}"))
+
+    def _fail(self, error: Exception) -> None:
+        if self._failure is None:
+            logger.error("The worker ends: %s", error)
+            self._failure = error
+        self._ended.set()

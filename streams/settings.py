@@ -1,0 +1,55 @@
+"""What can be set about a worker."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Compression(StrEnum):
+    """How outbox records are compressed, in Kafka's words."""
+
+    NONE = "none"
+    SNAPPY = "snappy"
+    LZ4 = "lz4"
+    ZSTD = "zstd"
+    GZIP = "gzip"
+
+
+class WorkerSettings(BaseModel):
+    """One worker. Workers of one group share the partitions among them; any number may run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    group: str = Field(default="todoke-worker", min_length=1, description="consumer group that the workers share")
+    """Consumer group. It says who works on which partition; what was done is read from the outbox alone."""
+
+    instance: str | None = Field(default=None, min_length=1, description="name of this worker within the group")
+    """A name that this worker keeps over restarts, and no other one has: it then gets its partitions back at once,
+    where a nameless one that died is waited for until ``session_timeout``."""
+
+    horizon_days: int = Field(default=7, ge=1, le=365, description="days that a resend is still recognised, 1 to 365")
+    """Days of state. The outbox must be kept at least a day longer."""
+
+    in_flight: int = Field(default=4, ge=1, le=64, description="unacknowledged outbox records per partition, 1 to 64")
+    """Outbox records of one partition that wait for Kafka's acknowledgement at the same time."""
+
+    buffer: int = Field(default=16, ge=1, le=1000, description="inbox records read ahead, 1 to 1000")
+    """Inbox records that stand before the correlation, each of up to 900 KB."""
+
+    compression: Compression = Field(default=Compression.ZSTD, description="compression of the outbox")
+    """Compression of outbox records."""
+
+    session_timeout: float = Field(default=15.0, ge=6, le=300, description="seconds, 6 to 300")
+    """Seconds after which a worker that is not heard of loses its partitions to others."""
+
+    send_timeout: float = Field(default=30.0, ge=1, le=600, description="seconds, 1 to 600")
+    """Seconds within which Kafka must acknowledge an outbox record; else the partition is loaded again."""
+
+    nudge: float = Field(default=3.0, ge=0.1, le=60, description="seconds, 0.1 to 60")
+    """Seconds that a partition may stand still, with something to do, before reading it is set right again."""
+
+    watchdog: float = Field(default=60.0, ge=1, le=3600, description="seconds, 1 to 3600")
+    """Seconds that a partition may stand still, with something to do, before the worker ends, to be started again."""
+
+    commit_interval: float = Field(default=2.0, ge=0.1, le=60, description="seconds, 0.1 to 60")
+    """Seconds between two commits of the group's offsets, which nothing but monitoring reads."""
