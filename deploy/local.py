@@ -166,10 +166,9 @@ class LocalPipeline:
             await asyncio.gather(task, stop, return_exceptions=True)
 
     def _programs(self) -> dict[str, Callable[[], Launch]]:
-        kafka = ["deploy.embedded.kafka", "--data", str(self._data.kafka), "--port", str(self.kafka_port)]
-        clickhouse = [
-            "deploy.embedded.clickhouse", "--data", str(self._data.clickhouse), "--port", str(self.clickhouse_port),
-        ]  # fmt: skip
+        data = ["--data", str(self._data.path)]
+        kafka = ["kafka", *data, "--port", str(self.kafka_port)]
+        clickhouse = ["clickhouse", *data, "--port", str(self.clickhouse_port)]
         return {
             "kafka": lambda: self._launch(kafka, ready=partial(listens, LOOPBACK, self.kafka_port)),
             "clickhouse": lambda: self._launch(
@@ -179,7 +178,7 @@ class LocalPipeline:
             "sink-topics": lambda: self._role("sink-topics", "sink", "topics"),
             "worker": lambda: self._role("worker", "worker"),
             "ingest": lambda: self._launch(
-                ["deploy.cli", "ingest"],
+                ["ingest"],
                 ready=partial(_says_ok, self._ingest_host(), self.http_port, "/readyz"),
                 settings={"ingest.port": self.http_port},
             ),
@@ -193,16 +192,16 @@ class LocalPipeline:
         """Start a role with an admin port of its own, another one each time, in case the last one was taken since."""
         self._admin_ports[name] = port = free_port(LOOPBACK)
         return self._launch(
-            ["deploy.cli", *command],
+            command,
             ready=partial(_says_ok, LOOPBACK, port, "/readyz"),
             settings={"admin.host": LOOPBACK, "admin.port": port},
         )
 
     def _launch(
-        self, module: Sequence[str], *, ready: Callable[[], Awaitable[bool]], settings: Mapping[str, Any] | None = None
+        self, command: Sequence[str], *, ready: Callable[[], Awaitable[bool]], settings: Mapping[str, Any] | None = None
     ) -> Launch:
         # -P keeps the current folder, where anything may lie, out of the module search path.
-        argv = [sys.executable, "-P", "-m", *module]
+        argv = [sys.executable, "-P", "-m", "deploy.cli", *command]
         variables = for_child({**self._addresses(), **self._instances(), **self._log_settings(), **(settings or {})})
         if self._file is not None:
             variables["TODOKE_CONFIG"] = str(self._file.absolute())

@@ -120,6 +120,14 @@ class Settings(Section):
     stop: StopSettings = Field(default_factory=StopSettings)
     local: LocalSettings = Field(default_factory=LocalSettings)
 
+    def sink_groups(self) -> dict[str, str]:
+        """Name the consumer groups of the sinks, by the roles' names."""
+        outbox = self.topics.topics().outbox.name
+        return {
+            "sink-clickhouse": self.sink.clickhouse.group or f"{outbox}.clickhouse",
+            "sink-topics": self.sink.topics.group or f"{outbox}.topics",
+        }
+
     @model_validator(mode="before")
     @classmethod
     def _one_horizon(cls, given: Any) -> Any:

@@ -15,6 +15,7 @@ from streams.contracts.errors import TodokeError
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.topics import Topic
 
+BROKERS_CHOICE = -1
 RETRY_PAUSE = 0.25
 """Seconds between two tries while Kafka starts or changes its controller."""
 
@@ -92,7 +93,8 @@ def _new(topic: Topic, settings: TopicsSettings) -> NewTopic:
         topic.name,
         settings.shards,
         settings.replication_factor,
-        replica_assignments={},  # without it the client refuses -1, which leaves the choice to the broker
+        # Without it the client refuses -1, which leaves the choice to the broker; with it, everything else.
+        replica_assignments={} if settings.replication_factor == BROKERS_CHOICE else None,
         topic_configs=topic.config,
     )
 
