@@ -69,6 +69,7 @@ class EmbeddedKafka:
         self._start_within = start_within
         self._progress = progress
         self._process: asyncio.subprocess.Process | None = None
+        self._log_began_at = 0
 
     @property
     def bootstrap_servers(self) -> str:
@@ -182,6 +183,7 @@ class EmbeddedKafka:
         self._folder.temporary.mkdir()
         self._folder.output.write_bytes(b"")
         self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._log_began_at = self._log.stat().st_size if self._log.exists() else 0
 
     async def _spawn(self, command: list[str], lock: FolderLock) -> asyncio.subprocess.Process:
         process = await start_child(
@@ -260,9 +262,10 @@ class EmbeddedKafka:
             await client.close()
 
     def _last_lines(self) -> str:
-        """Give the end of what the broker said, for an error's message."""
+        """Give the end of what the broker has said since its start, for an error's message."""
         lines: list[str] = []
-        for path in (self._log, self._folder.output):
-            with contextlib.suppress(OSError):
-                lines += path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
+        for path, begin in ((self._log, self._log_began_at), (self._folder.output, 0)):
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                file.seek(begin)
+                lines += file.read().decode("utf-8", errors="replace").splitlines()[-_TAIL:]
         return "\n".join(["The last lines of its log:", *lines]) if lines else f"It logged nothing to {self._log}."
