@@ -1,5 +1,6 @@
 """The Faust application: which topic is read, and by whom; where reading begins is told by the outbox."""
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ class Consumer(driver.Consumer):
     """Faust's consumer, but what is read next is said by the outbox and not by the group's committed offsets."""
 
     app: "WorkerApp"
+    logger = logging.getLogger("faust.consumer")  # what this class logs is Faust's, and shall be found there
 
     async def perform_seek(self) -> None:
         """Go to where each partition is to be read; one that is not loaded yet waits, and its shard starts it then.
@@ -70,6 +72,7 @@ class WorkerApp(faust.App):
 
     shards: Shards
     inbox: str
+    logger = logging.getLogger("faust.app")  # as above
 
     def _create_directories(self) -> None:
         """Make no folders: there are no tables to keep in them."""
