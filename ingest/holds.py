@@ -1,5 +1,6 @@
 """How much memory posts may take together: what is under way is counted, and beyond a limit nothing is begun."""
 
+import asyncio
 from types import TracebackType
 from typing import Self
 
@@ -15,8 +16,11 @@ class Allowance:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.taken = 0
-        self.visitors = 0
+        self.posts = 0
         """Posts that are being handled."""
+        self.quiet = asyncio.Event()
+        """Set while no post is being handled."""
+        self.quiet.set()
 
     @property
     def is_nearly_spent(self) -> bool:
@@ -39,16 +43,15 @@ class Hold:
         self._is_handed_over = False
 
     def __enter__(self) -> Self:
-        self._allowance.visitors += 1
-        try:
-            self.grow(POST_OVERHEAD)
-        except OverloadedError:
-            self._allowance.visitors -= 1
-            raise
+        self.grow(POST_OVERHEAD)
+        self._allowance.posts += 1
+        self._allowance.quiet.clear()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._allowance.visitors -= 1
+        self._allowance.posts -= 1
+        if not self._allowance.posts:
+            self._allowance.quiet.set()
         if not self._is_handed_over:
             self.release()
 

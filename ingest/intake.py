@@ -53,9 +53,6 @@ class Intake:
         self._is_stopped = False
         self._is_reachable = False
         self._tasks: list[asyncio.Task[None]] = []
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._open_posts = 0
         self.allowance = Allowance(settings.max_bytes_in_flight)
         metrics.in_flight_bytes.set_function(lambda: self.allowance.taken)
         metrics.kafka_reachable.set_function(lambda: self._is_reachable)
@@ -106,7 +103,9 @@ class Intake:
             async with asyncio.timeout(deadline.remaining()):
                 await self.until_idle()
         except (TimeoutError, PublishError):
-            logger.warning("%d posts were not durable when time was up: their senders repeat them", self._open_posts)
+            logger.warning(
+                "%d posts were not durable when time was up: their senders repeat them", self.allowance.posts
+            )
         await self._publisher.stop(deadline)
 
     def enter(self) -> Hold:
@@ -136,7 +135,6 @@ class Intake:
             NotDurableError: Kafka refused a chunk.
         """
         sequence = self._ledger.open()
-        self._begin()
         is_answered = False
         post = Post(
             receipt=receipt(self._ledger.instance, sequence),
@@ -155,11 +153,11 @@ class Intake:
             found = harvest(context)
             pieces = pack(found, post, shards=self._publisher.shards, batching=settings.batching, version=self._version)
             hold.hand_over()
-            post.expect(len(pieces))
+            durable = post.expect(len(pieces))
             for piece in pieces:
                 self._lanes[piece.shard].put(piece)
             try:
-                await post.durable
+                await durable
             except PublishError as error:
                 raise NotDurableError("Kafka refused to store the events: send the same post again") from error
             is_answered = True
@@ -169,21 +167,11 @@ class Intake:
             if not is_answered:
                 post.abandon()
             self._ledger.decide(sequence, answered=is_answered)
-            self._end()
 
     def _count(self, source: str, found: Harvest) -> None:
         self._metrics.events.labels(source).inc(len(found.events))
         for reject in found.rejects:
             self._metrics.dead_letters.labels(source, reject.reason).inc()
-
-    def _begin(self) -> None:
-        self._open_posts += 1
-        self._quiet.clear()
-
-    def _end(self) -> None:
-        self._open_posts -= 1
-        if not self._open_posts:
-            self._quiet.set()
 
     async def tell_answered(self) -> None:
         """Tell in the log which posts were decided since it was told last; returns once that is durable.
@@ -222,8 +210,8 @@ class Intake:
 
     async def until_idle(self) -> None:
         """Return once every post is decided and that is told."""
-        while self._open_posts or self._ledger.note() is not None:
-            await self._quiet.wait()
+        while self.allowance.posts or self._ledger.note() is not None:
+            await self.allowance.quiet.wait()
             await self.tell_answered()
 
     def readiness(self) -> tuple[bool, Mapping[str, Any]]:
@@ -235,5 +223,5 @@ class Intake:
             "stopping": self._is_stopping,
             "in_flight_bytes": self.allowance.taken,
             "max_bytes_in_flight": self.allowance.limit,
-            "in_flight_posts": self._open_posts,
+            "in_flight_posts": self.allowance.posts,
         }

@@ -13,7 +13,7 @@ class Post:
     holds of the memory set aside is given back only then.
     """
 
-    __slots__ = ("_on_settled", "_pending", "abandoned", "accepted", "durable", "receipt", "received_at", "source")
+    __slots__ = ("_durable", "_on_settled", "_pending", "abandoned", "accepted", "receipt", "received_at", "source")
 
     def __init__(self, *, receipt: str, source: str, received_at: str, on_settled: Callable[[], None]) -> None:
         self.receipt = receipt
@@ -22,15 +22,21 @@ class Post:
         self.accepted = 0
         self.abandoned = False
         """Answered with an error already: what was not sent yet need not be."""
-        self.durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._durable: asyncio.Future[None] | None = None
         self._pending = 0
         self._on_settled = on_settled
 
-    def expect(self, pieces: int) -> None:
-        """Wait for this many pieces; with none there is nothing to wait for."""
+    def expect(self, pieces: int) -> asyncio.Future[None]:
+        """Begin to wait for this many pieces.
+
+        Returns:
+            Done when every piece is durable; fails as soon as one was given up.
+        """
+        self._durable = durable = asyncio.get_running_loop().create_future()
         self._pending = pieces
         if not pieces:
             self._settle()
+        return durable
 
     def acknowledge(self) -> None:
         """Take it that one piece is durable."""
@@ -40,8 +46,8 @@ class Post:
 
     def give_up(self, error: TodokeError) -> None:
         """Take it that one piece may have been lost."""
-        if not self.durable.done():
-            self.durable.set_exception(error)
+        if self._durable is not None and not self._durable.done():
+            self._durable.set_exception(error)
         self._pending -= 1
         if not self._pending:
             self._settle()
@@ -49,11 +55,10 @@ class Post:
     def abandon(self) -> None:
         """Stop waiting: the sender was told to try again."""
         self.abandoned = True
-        if self.durable.done() and not self.durable.cancelled():
-            self.durable.exception()  # seen; else asyncio would complain about it
-        self.durable.cancel()
+        if self._durable is not None and not self._durable.cancel() and not self._durable.cancelled():
+            self._durable.exception()  # looked at, so that asyncio does not complain that nobody did
 
     def _settle(self) -> None:
-        if not self.durable.done():
-            self.durable.set_result(None)
+        if self._durable is not None and not self._durable.done():
+            self._durable.set_result(None)
         self._on_settled()

@@ -1,0 +1,456 @@
+"""The HTTP endpoints with a real server and real sockets, and a log in memory."""
+
+import asyncio
+import gzip
+import json
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+import pytest
+import pytest_asyncio
+from backports import zstd
+
+from ingest.openapi import document
+from ingest.publisher import MemoryPublisher
+from ingest.role import IngestRole
+from ingest.settings import IngestSettings, SourceSettings, default_sources
+from streams.contracts.clock import Deadline, SystemClock
+from streams.contracts.codec import decode
+from streams.contracts.errors import ConfigurationError
+from streams.contracts.kafka import KafkaConnection
+from streams.contracts.receipts import receipt
+from streams.contracts.topics import topics
+from tests.eventually import eventually
+
+PAYLOAD = Path(__file__).parents[2] / "payloads" / "customers-mail-cloud" / "deliveries-queued.json"
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+QUICK = {"port": 0, "tell_answered_every": 0.02, "probe_every": 0.02}
+
+Start = Callable[..., Awaitable[IngestRole]]
+
+
+class Log:
+    """Everything that was stored, as lines by section."""
+
+    def __init__(self, publisher: MemoryPublisher) -> None:
+        self._publisher = publisher
+
+    def lines(self, section: str) -> list[dict[str, Any]]:
+        records = [decode(value) for values in self._publisher.stored.values() for value in values]
+        return [orjson.loads(line) for record in records for line in record.section(section).splitlines()]
+
+    async def eventually(self, section: str, holds: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+        async def ask() -> list[dict[str, Any]]:
+            return self.lines(section)
+
+        return await eventually(ask, holds, within=10)
+
+
+@pytest.fixture
+def log(publisher: MemoryPublisher) -> Log:
+    return Log(publisher)
+
+
+@pytest_asyncio.fixture
+async def start(publisher: MemoryPublisher) -> AsyncIterator[Start]:
+    """Starts roles and stops them at the end."""
+    started: list[IngestRole] = []
+
+    async def begin(sources: dict[str, SourceSettings] | None = None, **settings: object) -> IngestRole:
+        role = IngestRole(
+            settings=IngestSettings.model_validate({**QUICK, **settings}),
+            sources=sources or default_sources(),
+            kafka=KafkaConnection(),
+            topics=topics(),
+            publisher=publisher,
+        )
+        await role.start()
+        started.append(role)
+        return role
+
+    yield begin
+    publisher.release()
+    for role in started:
+        await role.stop(Deadline(5, SystemClock()))
+
+
+@pytest_asyncio.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def answer(request: Any) -> tuple[int, dict[str, Any]]:
+    async with request as response:
+        return response.status, await response.json(content_type=None)
+
+
+async def refused(request: Any, status: int, name: str) -> aiohttp.ClientResponse:
+    async with request as response:
+        body = await response.json(content_type="application/problem+json")
+        assert (response.status, body["type"]) == (status, f"urn:todoke:problem:{name}")
+        assert (body["status"], bool(body["detail"])) == (status, True)
+        assert ("Retry-After" in response.headers) == (status == 503)
+        assert isinstance(response, aiohttp.ClientResponse)
+        return response
+
+
+def source(**values: object) -> dict[str, SourceSettings]:
+    return {"cmc": SourceSettings.model_validate(values)}
+
+
+async def test_a_post_is_answered_when_it_is_durable(start: Start, http: aiohttp.ClientSession, log: Log) -> None:
+    role = await start()
+    url = f"{role.url}/v1/webhooks/cmc"
+    status, body = await answer(http.post(url, data=PAYLOAD.read_bytes(), headers=JSON))
+    assert (status, body["result"], body["accepted"]) == (200, "ok", 1)
+    (event,) = log.lines("events")
+    (part,) = log.lines("receipts")
+    assert event["receipt"] == part["receipt"] == body["receipt"]
+    assert (part["accepted"], part["events"], part["dead_letters"]) == (1, 1, 0)
+    assert part["source"] == event["source"] == "cmc"
+
+
+async def test_no_post_is_answered_before(
+    start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher
+) -> None:
+    role = await start()
+    publisher.hold()
+    post = asyncio.ensure_future(answer(http.post(f"{role.url}/v1/webhooks/cmc", data=PAYLOAD.read_bytes())))
+
+    async def begun() -> int:
+        return publisher.begun
+
+    await eventually(begun, within=5)
+    assert not post.done()
+    publisher.release()
+    assert (await post)[0] == 200
+
+
+async def test_a_post_that_takes_too_long_is_abandoned_for_good(
+    start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher, log: Log
+) -> None:
+    role = await start(answer_within=0.05)
+    url = f"{role.url}/v1/webhooks/cmc"
+    publisher.hold()
+    await refused(http.post(url, data=PAYLOAD.read_bytes()), 503, "not-durable")
+    assert role.readiness()[1]["in_flight_bytes"] > 0
+    publisher.release()
+    _, body = await answer(http.post(url, data=PAYLOAD.read_bytes()))
+    instance = body["receipt"][:20]
+    assert body["receipt"] == receipt(instance, 2)
+    # Its chunk was under way already and is stored; the note says all the same that nobody was told so.
+    notes = await log.eventually("answered", lambda notes: bool(notes) and notes[-1]["through"] == 2)
+    assert notes[-1]["instance"] == instance
+    assert [sequence for note in notes for sequence in note["abandoned"]] == [1]
+    assert role.readiness()[1]["in_flight_bytes"] == 0
+
+
+async def test_a_refusing_log_makes_503(start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher) -> None:
+    role = await start()
+    publisher.refuses = True
+    await refused(http.post(f"{role.url}/v1/webhooks/cmc", data=PAYLOAD.read_bytes()), 503, "not-durable")
+    publisher.refuses = False
+    assert (await answer(http.post(f"{role.url}/v1/webhooks/cmc", data=PAYLOAD.read_bytes())))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        (b'{"event_type":', JSON, "body_unreadable"),
+        (b"\xff\xfe", JSON, "body_unreadable"),
+        (b"[" * 200_000, JSON, "body_unreadable"),
+        (b"not compressed", {**JSON, "Content-Encoding": "gzip"}, "body_unreadable"),
+        (b"hello", FORM, "body_shape"),
+        (b'{"event_type":"opens"}', JSON, "body_shape"),
+    ],
+)
+async def test_a_malformed_body_is_kept_and_answered_200(
+    start: Start, http: aiohttp.ClientSession, log: Log, malformed: tuple[bytes, dict[str, str], str]
+) -> None:
+    raw, headers, reason = malformed
+    role = await start()
+    status, body = await answer(http.post(f"{role.url}/v1/webhooks/cmc", data=raw, headers=headers))
+    assert (status, body["accepted"]) == (200, 1)
+    (letter,) = log.lines("dead_letters")
+    assert (letter["reason"], letter["receipt"], letter["source"]) == (reason, body["receipt"], "cmc")
+    assert b64decode(letter["raw_base64"]) == raw
+    assert log.lines("events") == []
+    async with http.get(f"{role.url}/metrics") as response:
+        assert f'todoke_ingest_dead_letters_total{{reason="{reason}",source="cmc"}} 1.0' in await response.text()
+
+
+async def test_a_source_may_want_to_be_told(start: Start, http: aiohttp.ClientSession, log: Log) -> None:
+    role = await start(source(malformed="reject"))
+    url = f"{role.url}/v1/webhooks/cmc"
+    await refused(http.post(url, data=b"{", headers=JSON), 400, "malformed-body")
+    await refused(http.post(url, data=b"{}", headers=JSON), 400, "malformed-body")
+    assert log.lines("dead_letters") == []
+    assert role.readiness()[1]["in_flight_bytes"] == 0
+
+
+async def test_nothing_is_nothing(start: Start, http: aiohttp.ClientSession, log: Log) -> None:
+    role = await start()
+    for raw in (b"", b" \r\n", b'{"event_type":"bounces","event":{"bounces":[]}}'):
+        status, body = await answer(http.post(f"{role.url}/v1/webhooks/cmc", data=raw, headers=JSON))
+        assert (status, body["accepted"]) == (200, 0)
+    assert log.lines("receipts") == []
+    await log.eventually("answered", lambda notes: bool(notes) and notes[-1]["through"] == 3)
+
+
+async def test_unknown_sources_paths_and_methods(start: Start, http: aiohttp.ClientSession) -> None:
+    role = await start()
+    await refused(http.post(f"{role.url}/v1/webhooks/other"), 404, "unknown-source")
+    await refused(http.post(f"{role.url}/v1/events?source=other"), 404, "unknown-source")
+    await refused(http.post(f"{role.url}/nowhere"), 404, "not-found")
+    response = await refused(http.get(f"{role.url}/v1/events"), 405, "method-not-allowed")
+    assert response.headers["Allow"] == "POST"
+
+
+async def test_too_large_bodies(start: Start, http: aiohttp.ClientSession, log: Log) -> None:
+    role = await start(source(max_body_bytes=2000))
+    url = f"{role.url}/v1/webhooks/cmc"
+    long = b" " * 2001
+    for encoding, raw in (("identity", long), ("gzip", gzip.compress(long)), ("zstd", zstd.compress(long))):
+        await refused(http.post(url, data=raw, headers={"Content-Encoding": encoding}), 413, "body-too-large")
+    bomb = gzip.compress(bytes(50_000_000))[:2000]
+    await refused(http.post(url, data=bomb, headers={"Content-Encoding": "gzip"}), 413, "body-too-large")
+    await refused(http.post(url, data=_chunked(b"x" * 500, 5)), 413, "body-too-large")
+    assert role.readiness()[1]["in_flight_bytes"] == 0
+    assert (await answer(http.post(url, data=_chunked(b" " * 500, 4))))[0] == 200
+    assert log.lines("dead_letters") == []
+
+
+async def _chunked(part: bytes, times: int) -> AsyncIterator[bytes]:
+    for _ in range(times):
+        yield part
+
+
+@pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("zstd", zstd.compress)])
+async def test_compressed_bodies(
+    start: Start, http: aiohttp.ClientSession, encoding: str, compress: Callable[[bytes], bytes], log: Log
+) -> None:
+    role = await start()
+    raw = compress(PAYLOAD.read_bytes())
+    headers = {**JSON, "Content-Encoding": encoding}
+    assert (await answer(http.post(f"{role.url}/v1/webhooks/cmc", data=raw, headers=headers)))[1]["accepted"] == 1
+    assert len(log.lines("events")) == 1
+
+
+async def test_compression_that_nobody_knows(start: Start, http: aiohttp.ClientSession) -> None:
+    role = await start()
+    headers = {"Content-Encoding": "br"}
+    response = await refused(
+        http.post(f"{role.url}/v1/webhooks/cmc", data=b"x", headers=headers), 415, "unknown-encoding"
+    )
+    assert "zstd" in response.headers["Accept-Encoding"]
+
+
+async def test_no_more_is_taken_than_there_is_memory_for(
+    start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher
+) -> None:
+    role = await start(source(max_body_bytes=2**20 - 10_000), max_bytes_in_flight=2**20)
+    url = f"{role.url}/v1/webhooks/cmc"
+    publisher.hold()
+    padded = PAYLOAD.read_bytes() + b" " * 950_000
+    first = asyncio.ensure_future(answer(http.post(url, data=padded, headers=JSON)))
+
+    async def spent() -> bool:
+        return not role.readiness()[0]
+
+    await eventually(spent, within=5)
+    await refused(http.post(url, data=padded, headers=JSON), 503, "overloaded")
+    async with http.get(f"{role.url}/readyz") as response:
+        assert response.status == 503
+    publisher.release()
+    assert (await first)[0] == 200
+    assert (await answer(http.post(url, data=padded, headers=JSON)))[0] == 200
+
+
+async def test_basic_and_bearer(start: Start, http: aiohttp.ClientSession) -> None:
+    role = await start(source(basic=["user:old", "user:new"], bearer_tokens=["token"]))
+    url = f"{role.url}/v1/webhooks/cmc"
+    for given in ("Basic " + b64encode(b"user:new").decode(), "Bearer token"):
+        assert (await answer(http.post(url, data=PAYLOAD.read_bytes(), headers={"Authorization": given})))[0] == 200
+    for wrong in ({}, {"Authorization": "Bearer other"}):
+        response = await refused(http.post(url, data=b"{}", headers=wrong), 401, "wrong-secret")
+        assert response.headers["WWW-Authenticate"].startswith("Basic realm=")
+    async with http.get(f"{role.url}/metrics") as response:
+        assert 'todoke_ingest_refusals_total{problem="wrong-secret",source="cmc"} 2.0' in await response.text()
+
+
+@pytest.mark.parametrize("headers", [JSON, FORM])
+async def test_the_key_in_the_body(
+    start: Start, http: aiohttp.ClientSession, headers: dict[str, str], publisher: MemoryPublisher, log: Log
+) -> None:
+    role = await start(source(api_keys=["old", "s3cret"]))
+    url = f"{role.url}/v1/webhooks/cmc"
+
+    def body(**parameters: object) -> bytes:
+        payload = orjson.loads(PAYLOAD.read_bytes()) | parameters
+        if headers == JSON:
+            return orjson.dumps(payload)
+        return urlencode(payload | {"event": orjson.dumps(payload["event"])}).encode()
+
+    assert (await answer(http.post(url, data=body(api_key="s3cret"), headers=headers)))[1]["accepted"] == 1
+    for wrong in (body(api_key="other"), body(), b"", b"{"):
+        await refused(http.post(url, data=wrong, headers=headers), 401, "wrong-secret")
+    unknown = body(api_key="s3cret", event_type="opens")
+    assert (await answer(http.post(url, data=unknown, headers=headers)))[1]["accepted"] == 1
+    (letter,) = log.lines("dead_letters")
+    assert b"opens" in b64decode(letter["raw_base64"])
+    assert b"s3cret" not in b64decode(letter["raw_base64"])
+    assert not any(b"s3cret" in value for values in publisher.stored.values() for value in values)
+
+
+async def test_a_broken_body_with_a_key_is_kept_without_it(start: Start, http: aiohttp.ClientSession, log: Log) -> None:
+    role = await start(source(api_keys=["s3cret"], bearer_tokens=["token"]))
+    raw = b'{"api_key":"s3cret","event_type":'
+    headers = {**JSON, "Authorization": "Bearer token"}
+    assert (await answer(http.post(f"{role.url}/v1/webhooks/cmc", data=raw, headers=headers)))[0] == 200
+    assert b64decode(log.lines("dead_letters")[0]["raw_base64"]) == b'{"api_key":"","event_type":'
+
+
+async def test_events_in_the_own_form(start: Start, http: aiohttp.ClientSession, log: Log) -> None:
+    role = await start()
+    events = [
+        {"type": "queued", "occurred_at": "2023-01-25T05:03:06Z", "message_id": f"{number}@x"} for number in range(20)
+    ]
+    url = f"{role.url}/v1/events"
+    assert (await answer(http.post(url, data=json.dumps(events), headers=JSON)))[1]["accepted"] == 20
+    lines = "\n".join(json.dumps(event) for event in events) + "\nbroken"
+    headers = {"Content-Type": "application/x-ndjson"}
+    status, body = await answer(http.post(f"{url}?source=cmc", data=lines, headers=headers))
+    assert (status, body["accepted"]) == (200, 21)
+    assert len({event["id"] for event in log.lines("events")}) == 20
+    assert {event["provider"] for event in log.lines("events")} == {"generic"}
+    parts = [part for part in log.lines("receipts") if part["receipt"] == body["receipt"]]
+    assert {part["accepted"] for part in parts} == {21}
+    assert (sum(part["events"] for part in parts), sum(part["dead_letters"] for part in parts)) == (20, 1)
+
+
+async def test_with_several_sources_one_must_be_named(start: Start, http: aiohttp.ClientSession) -> None:
+    role = await start({"one": SourceSettings(), "two": SourceSettings()})
+    async with http.post(f"{role.url}/v1/events", data=b"[]") as response:
+        assert response.status == 400
+        assert "one, two" in (await response.json(content_type=None))["detail"]
+    assert (await answer(http.post(f"{role.url}/v1/events?source=two", data=b"[]")))[0] == 200
+
+
+async def test_a_flood_shares_chunks(start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher) -> None:
+    role = await start()
+    url = f"{role.url}/v1/webhooks/cmc"
+    publisher.hold()
+    posts = [asyncio.ensure_future(answer(http.post(url, data=PAYLOAD.read_bytes()))) for _ in range(50)]
+
+    async def all_in() -> int:
+        return int(role.readiness()[1]["in_flight_posts"])
+
+    await eventually(all_in, lambda number: number == 50, within=10)
+    publisher.release()
+    assert {status for status, _ in await asyncio.gather(*posts)} == {200}
+    chunks = [decode(value) for values in publisher.stored.values() for value in values]
+    counts = [chunk.section("events").count(b"\n") for chunk in chunks if chunk.section("events")]
+    assert sum(counts) == 50
+    assert len(counts) <= 2
+
+
+async def test_probes(start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher) -> None:
+    role = await start()
+    assert (await answer(http.get(f"{role.url}/healthz")))[0] == 200
+    status, body = await answer(http.get(f"{role.url}/readyz"))
+    assert (status, body["ready"], body["kafka"]) == (200, True, "reachable")
+    publisher.hold()
+
+    async def readiness() -> tuple[int, dict[str, Any]]:
+        return await answer(http.get(f"{role.url}/readyz"))
+
+    _, body = await eventually(readiness, lambda found: found[0] == 503, within=5)
+    assert body["kafka"] == "away"
+    assert (await answer(http.get(f"{role.url}/healthz")))[0] == 200
+    publisher.release()
+    await eventually(readiness, lambda found: found[0] == 200, within=5)
+
+
+async def test_the_document_describes_what_there_is(start: Start, http: aiohttp.ClientSession) -> None:
+    role = await start()
+    _, served = await answer(http.get(f"{role.url}/openapi.json"))
+    assert served == orjson.loads(orjson.dumps(document()))
+    routes = {
+        (route.resource.canonical, route.method.lower())
+        for route in role._app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    assert routes == {(path, method) for path, methods in served["paths"].items() for method in methods}
+
+
+async def test_stopping_finishes_what_was_begun(
+    start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher, log: Log
+) -> None:
+    role = await start(tell_answered_every=60.0)
+    publisher.hold()
+    url = f"{role.url}/v1/webhooks/cmc"
+    post = asyncio.ensure_future(answer(http.post(url, data=PAYLOAD.read_bytes())))
+
+    async def begun() -> int:
+        return publisher.begun
+
+    await eventually(begun, within=5)
+    stopping = asyncio.ensure_future(role.stop(Deadline(10, SystemClock())))
+
+    async def ready() -> bool:
+        return role.readiness()[0]
+
+    await eventually(ready, lambda is_ready: not is_ready, within=5)
+    publisher.release()
+    assert (await post)[0] == 200
+    await stopping
+    await role.wait()
+    assert [note["through"] for note in log.lines("answered")] == [1]
+    await role.stop(Deadline(1, SystemClock()))
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await answer(http.post(url, data=b""))
+
+
+async def test_stopping_keeps_its_deadline(
+    start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher
+) -> None:
+    role = await start()
+    publisher.hold()
+    post = asyncio.ensure_future(
+        refused(http.post(f"{role.url}/v1/webhooks/cmc", data=PAYLOAD.read_bytes()), 503, "not-durable")
+    )
+
+    async def begun() -> int:
+        return publisher.begun
+
+    await eventually(begun, within=5)
+    await role.stop(Deadline(0.05, SystemClock()))
+    await post
+
+
+async def test_a_port_in_use_is_told(start: Start) -> None:
+    role = await start()
+    with pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1:{role.port}"):
+        await start(port=role.port)
+
+
+async def test_a_sender_that_goes_away_leaves_nothing_behind(start: Start, log: Log) -> None:
+    role = await start()
+    _, writer = await asyncio.open_connection("127.0.0.1", role.port)
+    writer.write(b"POST /v1/webhooks/cmc HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
+    await writer.drain()
+
+    async def in_flight() -> int:
+        return int(role.readiness()[1]["in_flight_bytes"])
+
+    await eventually(in_flight, within=5)
+    writer.close()
+    await eventually(in_flight, lambda taken: taken == 0, within=5)
+    assert log.lines("dead_letters") == []

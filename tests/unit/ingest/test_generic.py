@@ -1,0 +1,102 @@
+import orjson
+import pytest
+
+from ingest.bodies import UnreadableError
+from ingest.harvest import Context, Harvest
+from ingest.providers.generic import Generic
+from streams.contracts.dead_letter import Reason
+from streams.contracts.events import Event
+from streams.contracts.identity import event_id
+
+JSON = "application/json"
+EVENT = {"type": "delivered", "occurred_at": "2023-01-25T14:03:06+09:00", "message_id": "<1@example.com>"}
+LINES = ["application/x-ndjson", "application/ndjson", "application/jsonl", "text/x-ndjson; charset=utf-8"]
+
+
+def harvest(raw: bytes, context: Context, content_type: str = JSON) -> Harvest:
+    generic = Generic()
+    return generic.harvest(generic.unpack(raw, content_type), context)
+
+
+def one(context: Context, **fields: object) -> Event:
+    (event,) = harvest(orjson.dumps({**EVENT, **fields}), context).events
+    return event
+
+
+def test_the_least_event(context: Context) -> None:
+    event = one(context)
+    assert event["occurred_at"] == "2023-01-25T05:03:06.000Z"
+    assert event["occurred_raw"] == "2023-01-25T14:03:06+09:00"
+    assert (event["type"], event["message_id"], event["provider_status"]) == ("delivered", "1@example.com", "")
+    assert list(event) == list(Event.__annotations__)
+
+
+def test_an_array_an_object_and_lines_make_the_same(context: Context) -> None:
+    both = [EVENT, {**EVENT, "recipient": "a@Example.JP"}]
+    events = harvest(orjson.dumps(both), context).events
+    assert [event["recipient"] for event in events] == ["", "a@example.jp"]
+    for content_type in LINES:
+        raw = b"\r\n".join(orjson.dumps(event) for event in both) + b"\n\n"
+        assert harvest(raw, context, content_type).events == events
+    assert harvest(orjson.dumps(EVENT), context).events == events[:1]
+
+
+def test_one_bad_line_spoils_no_other(context: Context) -> None:
+    raw = orjson.dumps(EVENT) + b"\n{broken\n[1]\n" + orjson.dumps({**EVENT, "type": "queued"})
+    found = harvest(raw, context, LINES[0])
+    assert [event["type"] for event in found.events] == ["delivered", "queued"]
+    assert [(reject.reason, reject.raw) for reject in found.rejects] == [
+        (Reason.RECORD_SHAPE, b"{broken"),
+        (Reason.RECORD_SHAPE, b"[1]"),
+    ]
+
+
+def test_a_sender_that_names_its_events_is_believed(context: Context) -> None:
+    event = one(context, id="order-7/1")
+    assert event["id"] == event_id(("cmc", "id", "order-7/1"))
+    assert one(context, id="order-7/1", subject="changed")["id"] == event["id"]
+    assert one(context, id=7)["id"] == one(context, id="7")["id"]
+
+
+def test_equal_events_without_an_id_stay_apart(context: Context) -> None:
+    ids = [event["id"] for event in harvest(orjson.dumps([EVENT, EVENT]), context).events]
+    assert len(set(ids)) == 2
+
+
+def test_every_field_is_taken(context: Context) -> None:
+    given = {
+        name: f"{name}-value"
+        for name in ("sender", "return_path", "subject", "reason", "api_data", "source_ip", "sender_ip", "composition")
+    }
+    bounce = {"bounce_code": "5.1.1", "bounce_class": "hard", "bounce_reason": "unknown_user", "provider": "own"}
+    event = one(context, **given, **bounce, provider_status="word", extra="ignored", receipt="forged", source="forged")
+    assert {name: value for name, value in event.items() if name in given | bounce} == given | bounce
+    assert event["provider_status"] == "word"
+    assert (event["source"], event["receipt"]) == ("cmc", context.receipt)
+
+
+def test_a_type_that_is_not_known_is_kept_as_status(context: Context) -> None:
+    event = one(context, type="opened", provider_status="x")
+    assert (event["type"], event["provider_status"]) == ("unknown", "opened")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"type": ""}, Reason.RECORD_SHAPE),
+        ({"message_id": ""}, Reason.RECORD_SHAPE),
+        ({"occurred_at": "2023-01-25T14:03:06"}, Reason.RECORD_TIME),
+        ({"occurred_at": "2023-01-25"}, Reason.RECORD_TIME),
+        ({"occurred_at": ""}, Reason.RECORD_TIME),
+    ],
+)
+def test_what_makes_no_event_is_put_aside(fields: dict[str, str], reason: Reason, context: Context) -> None:
+    found = harvest(orjson.dumps([EVENT, {**EVENT, **fields}]), context)
+    assert [reject.reason for reject in found.rejects] == [reason]
+    assert orjson.loads(found.rejects[0].raw) == {**EVENT, **fields}
+    assert len(found.events) == 1
+
+
+def test_what_is_no_json_is_refused(context: Context) -> None:
+    with pytest.raises(UnreadableError):
+        harvest(b"{", context)

@@ -1,0 +1,37 @@
+import pytest
+
+from ingest.holds import POST_OVERHEAD, Allowance
+from ingest.problems import OverloadedError
+
+
+def test_a_hold_is_released_at_the_end_of_its_context() -> None:
+    allowance = Allowance(100_000)
+    with allowance.enter() as hold:
+        hold.grow(1000)
+        assert (allowance.taken, allowance.posts) == (POST_OVERHEAD + 1000, 1)
+    assert (allowance.taken, allowance.posts) == (0, 0)
+
+
+def test_a_hold_that_was_handed_over_is_released_once_by_its_new_owner() -> None:
+    allowance = Allowance(100_000)
+    with allowance.enter() as hold:
+        hold.grow(1000)
+        hold.hand_over()
+    assert allowance.taken == POST_OVERHEAD + 1000
+    hold.release()
+    hold.release()
+    assert allowance.taken == 0
+
+
+def test_nothing_grows_beyond_the_limit() -> None:
+    allowance = Allowance(2 * POST_OVERHEAD + 10)
+    with allowance.enter() as hold, allowance.enter():
+        hold.grow(10)
+        assert allowance.is_nearly_spent
+        with pytest.raises(OverloadedError):
+            hold.grow(1)
+        with pytest.raises(OverloadedError), allowance.enter():
+            pass
+        assert allowance.posts == 2
+    assert (allowance.taken, allowance.posts) == (0, 0)
+    assert not allowance.is_nearly_spent
