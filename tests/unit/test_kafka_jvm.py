@@ -14,6 +14,11 @@ def test_runs_the_given_jars_in_their_order_with_the_given_heap() -> None:
     assert command[-2:] == ["kafka.Kafka", "server.properties"]
 
 
+def test_a_colon_in_a_path_would_make_two_of_it() -> None:
+    with pytest.raises(ConfigurationError, match="without a colon"):
+        jvm.format_command((Path("/a:b/c.jar"),), cluster_id="x", temporary=Path("/data/tmp"))
+
+
 def test_no_variable_of_the_user_reaches_java() -> None:
     assert list(jvm.ENVIRONMENT) == ["LC_ALL"]
 

@@ -203,6 +203,7 @@ class EmbeddedKafka:
             code = await process.wait()
         except BaseException:
             process.kill()
+            await process.wait()
             raise
         if code != 0:
             raise BrokerFailedError(f"Formatting Kafka's storage failed with exit code {code}.\n{self._last_lines()}")
@@ -232,7 +233,7 @@ class EmbeddedKafka:
                 f"Kafka did not answer within {self._start_within:.0f} s; it is ended. "
                 f"If it was busy reading its logs, start again with more time.\n{lines}"
             )
-        if "Address already in use" in lines:
+        if "Address already in use" in lines and not is_free(self._port):
             return PortInUseError(self._port)
         return BrokerFailedError(f"Kafka ended at its start with exit code {code}.\n{lines}")
 

@@ -206,8 +206,9 @@ def _fetch_one(jar: Jar, staging: Path, repository: Path) -> int:
 
 
 def log_progress(progress: Progress) -> None:
-    """Report progress to the log, one line a jar."""
-    logger.info("Fetching jars: %s", progress)
+    """Report progress to the log, a line every ten jars."""
+    if progress.done % 10 == 0 or progress.done == progress.total:
+        logger.info("Fetching jars: %s", progress)
 
 
 def write_lock(coordinates: Sequence[str], lock: Path) -> int:
