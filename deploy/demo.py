@@ -1,6 +1,7 @@
 """What a newcomer sees: recorded sample payloads on their way through the whole pipeline."""
 
 import asyncio
+import shutil
 import sys
 from collections.abc import Sequence
 from importlib.resources import files
@@ -134,7 +135,12 @@ def _table(lifecycles: Sequence[dict[str, Any]]) -> str:
     keys = (*head[:6], "delivery_seconds", *head[7:])
     rows = [tuple("" if row[key] is None else str(row[key]) for key in keys) for row in lifecycles]
     used = [at for at, _ in enumerate(head) if any(row[at] for row in rows)]
-    return table([head[at] for at in used], [[row[at] for at in used] for row in rows], limit=36)
+    return table([head[at] for at in used], [[row[at] for at in used] for row in rows], fit=_terminal())
+
+
+def _terminal() -> int | None:
+    """Tell the width of the terminal; output that goes elsewhere needs not fit."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _next(settings: Settings, clickhouse: str) -> str:

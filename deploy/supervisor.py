@@ -177,8 +177,9 @@ class Child:
                 raise ChildFailedError(f"{self.name} died {deaths} times in a row{self._words()}")
             pause = min(self._policy.pause * 2 ** min(deaths - 1, 20), self._policy.pause_limit)
             level = logging.WARNING if deaths == 1 else logging.ERROR
-            row = "" if deaths == 1 else f", for the {_ordinal(deaths)} time in a row{self._words()}"
-            logger.log(level, "%s %s%s; it starts again in %g s", self.name, _fate(code), row, pause)
+            row = "" if deaths == 1 else f", for the {_ordinal(deaths)} time in a row"
+            words = "" if deaths == 1 else f"; its last words:{self._words()}"
+            logger.log(level, "%s %s%s, and starts again in %g s%s", self.name, _fate(code), row, pause, words)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
             self.restarts += 1

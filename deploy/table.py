@@ -3,6 +3,10 @@
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+GAP = "  "
+NARROWEST = 10
+"""Columns that a cell keeps, however narrow the terminal is."""
+
 
 def width(text: str) -> int:
     """Tell how many columns a text takes (Unicode Standard Annex 11)."""
@@ -22,20 +26,29 @@ def cut(text: str, limit: int) -> str:
     return "".join(kept) + "…"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, limit: int = 60) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, limit: int = 60, fit: int | None = None) -> str:
     """Lay out rows in columns.
 
     Args:
         head: the columns' names.
         rows: texts, one for each column.
         limit: columns of the terminal that one cell may take.
+        fit: columns of the terminal that there are: the widest cells are cut until a line fits.
     """
-    cells = [[cut(_one_line(cell), limit) for cell in row] for row in rows]
-    widths = [max(width(row[at]) for row in [list(head), *cells]) for at in range(len(head))]
-    lines = [head, ["─" * wide for wide in widths], *cells]
-    return "\n".join(
-        "  ".join(_padded(cell, wide) for cell, wide in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    lines = [list(head), *([_one_line(cell) for cell in row] for row in rows)]
+    widths = [min(limit, max(width(line[at]) for line in lines)) for at in range(len(head))]
+    narrowest = [max(NARROWEST, width(name)) for name in head]
+    while fit is not None and sum(widths) + len(GAP) * (len(widths) - 1) > fit:
+        shrinkable = [at for at, wide in enumerate(widths) if wide > narrowest[at]]
+        if not shrinkable:
+            break
+        widths[max(shrinkable, key=widths.__getitem__)] -= 1
+    lines.insert(1, ["─" * wide for wide in widths])
+    return "\n".join(_line(line, widths) for line in lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return GAP.join(_padded(cut(cell, wide), wide) for cell, wide in zip(cells, widths, strict=True)).rstrip()
 
 
 def _columns(character: str) -> int:

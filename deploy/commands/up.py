@@ -15,6 +15,7 @@ from deploy.exit import Exit
 from deploy.local import LocalPipeline
 from deploy.schema import Path as Key
 from streams.contracts.clock import SystemClock
+from streams.contracts.errors import TodokeError
 
 PORT = click.IntRange(0, 65535)
 
@@ -55,8 +56,11 @@ def command(
 
 
 async def _show(pipeline: LocalPipeline) -> None:
-    click.echo("\n" + await show(pipeline.own_settings(), pipeline.http, pipeline.clickhouse, SystemClock()) + "\n")
-    click.echo("Ctrl-C stops everything; the next start finds it again.")
+    try:
+        told = await show(pipeline.own_settings(), pipeline.http, pipeline.clickhouse, SystemClock())
+    except TodokeError as error:
+        told = f"the samples did not come through: {error}"
+    click.echo(f"\n{told}\n\nCtrl-C stops everything; the next start finds it again.")
 
 
 async def _run(environment: Environment, folder: DataFolder, *, demo: bool) -> Exit:

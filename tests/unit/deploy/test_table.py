@@ -12,6 +12,13 @@ def test_what_is_too_long_ends_in_an_ellipsis() -> None:
     assert cut("todoke", 6) == "todoke"
 
 
+def test_a_line_fits_the_terminal_and_keeps_what_is_short() -> None:
+    told = table(("id", "reason"), [("1", "届け" * 20)], fit=20)
+
+    assert {width(line) for line in told.splitlines()} <= set(range(1, 21))
+    assert told.splitlines()[2] == "1   届け届け届け届…"
+
+
 def test_columns_line_up() -> None:
     lines = table(("a", "b"), [("届け", "1"), ("x", "2\n3")]).splitlines()
 
