@@ -10,6 +10,7 @@ import pytest
 
 from deploy.embedded.kafka import KAFKA_VERSION, JarRefusedError, JarsUnavailableError
 from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, locked_jars
+from deploy.embedded.kafka.lock import write_lock
 
 JARS = {"a": b"first jar", "b": b"second jar"}
 
@@ -128,6 +129,30 @@ def test_a_lock_without_checksum_is_refused(lock: Path) -> None:
     lock.write_text(re.sub(r'sha256 = "\w+"\n', "", lock.read_text(), count=1))
     with pytest.raises(JarRefusedError, match="without its SHA-256"):
         locked_jars(lock)
+
+
+POM = """<project>
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>net.example</groupId><artifactId>{name}</artifactId><version>1.0</version>
+  <dependencies>{needs}</dependencies>
+</project>"""
+NEEDS = (
+    "<dependency><groupId>net.example</groupId><artifactId>{name}</artifactId><version>1.0</version>"
+    "<scope>{scope}</scope></dependency>"
+)
+
+
+def test_a_lock_pins_all_that_a_program_needs_to_run(server: Path, tmp_path: Path) -> None:
+    needs = NEEDS.format(name="b", scope="runtime") + NEEDS.format(name="only-for-its-tests", scope="test")
+    for name, written in (("a", needs), ("b", "")):
+        pom = server / "net" / "example" / name / "1.0" / f"{name}-1.0.pom"
+        pom.write_text(POM.format(name=name, needs=written))
+    path = tmp_path / "new.lock.toml"
+    assert write_lock(["net.example:a:1.0"], path) == 2
+    assert [(jar.artifact, jar.sha256) for jar in locked_jars(path)] == [
+        (name, hashlib.sha256(content).hexdigest()) for name, content in JARS.items()
+    ]
+    assert "://" not in path.read_text()
 
 
 def test_the_brokers_lock_pins_one_version_of_each_jar_and_names_no_server() -> None:

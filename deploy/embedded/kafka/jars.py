@@ -4,11 +4,8 @@ The lock file is jgo's (https://github.com/apposed/jgo): coordinates and SHA-256
 needs, transitively. Whoever runs it asks no server what belongs to it: each jar is fetched by its coordinates, compared
 with its SHA-256 and only then moved to its place. So nothing but the lock decides what is run, and a mirror need not be
 trusted. jgo's own environments are not used, since building one fetches a whole JDK to sort jars into modules.
-
-``python -m deploy.embedded.kafka.jars lock`` writes the broker's lock file anew; ``… fetch`` fills the cache folder.
 """
 
-import argparse
 import hashlib
 import logging
 import sys
@@ -18,23 +15,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from deploy.embedded.kafka.errors import JarRefusedError, JarsUnavailableError
-from deploy.embedded.kafka.version import KAFKA_VERSION
+
+if TYPE_CHECKING:
+    from jgo.maven import MavenContext
 
 logger = logging.getLogger(__name__)
 
 BROKER_LOCK = Path(__file__).with_name("jgo.lock.toml")
-"""What the embedded broker is made of."""
+"""What the embedded broker is made of; `deploy.embedded.kafka.lock` writes it."""
 
-BROKER_COORDINATES = (
-    f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
-    # Kafka logs through SLF4J 1.7 and leaves it to its packager to bind that to Log4j 2, which it depends on itself.
-    # "!" keeps this project's own version choices away from Kafka's.
-    "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!",
-)
-
-_PARALLEL = 8  # small files from one server: the round trips cost, not the bytes
+PARALLEL = 8
+"""Fetches at a time: the files are small and come from one server, so the round trips cost, not the bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,7 +152,7 @@ def _fetch(
         repository.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(prefix=".fetch-", dir=repository.parent) as staging,
-            ThreadPoolExecutor(_PARALLEL, thread_name_prefix="fetch-jars") as pool,
+            ThreadPoolExecutor(PARALLEL, thread_name_prefix="fetch-jars") as pool,
         ):
             fetches = [pool.submit(_fetch_one, jar, Path(staging), repository) for jar in missing]
             try:
@@ -183,15 +177,9 @@ def _fetch(
 
 
 def _fetch_one(jar: Jar, staging: Path, repository: Path) -> int:
-    # jgo takes long to import and is needed at the first start only.
-    from jgo.config import GlobalSettings  # noqa: PLC0415
-    from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415
-    from jgo.maven import MavenContext  # noqa: PLC0415
-    from requests import RequestException  # noqa: PLC0415
+    from requests import RequestException  # noqa: PLC0415 - as in _maven
 
-    # As jgo's own commands do, so that its configuration file can name a mirror.
-    servers = {"central": MAVEN_CENTRAL_URL} | GlobalSettings.load().repositories
-    context = MavenContext(repo_cache=staging, local_repos=[], remote_repos=servers, timeout=20)
+    context = maven(staging)
     component = context.project(jar.group, jar.artifact).at_version(jar.version)
     try:
         fetched = Path(component.artifact(jar.classifier, jar.packaging).resolve())
@@ -205,57 +193,18 @@ def _fetch_one(jar: Jar, staging: Path, repository: Path) -> int:
     return size
 
 
+def maven(repository: Path) -> "MavenContext":
+    """Give jgo a folder to fetch into and the servers that its own commands would ask, so that it can name a mirror."""
+    # jgo takes long to import, and a start needs it only when jars are missing.
+    from jgo.config import GlobalSettings  # noqa: PLC0415
+    from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415
+    from jgo.maven import MavenContext  # noqa: PLC0415
+
+    servers = {"central": MAVEN_CENTRAL_URL} | GlobalSettings.load().repositories
+    return MavenContext(repo_cache=repository, local_repos=[], remote_repos=servers, timeout=20)
+
+
 def log_progress(progress: Progress) -> None:
     """Report progress to the log, a line every ten jars."""
     if progress.done % 10 == 0 or progress.done == progress.total:
         logger.info("Fetching jars: %s", progress)
-
-
-def write_lock(coordinates: Sequence[str], lock: Path) -> int:
-    """Resolve programs and all that they need, and write the lock file that pins them.
-
-    What Maven calls the scopes compile and runtime is taken. The first coordinate also decides versions for the others,
-    except those that end in ``!``. The file names no server.
-
-    Returns:
-        The number of jars.
-
-    Raises:
-        OSError: no network.
-        RuntimeError: no such coordinates.
-    """
-    from jgo.env import LockedDependency, LockFile  # noqa: PLC0415
-    from jgo.maven import MavenContext  # noqa: PLC0415
-    from jgo.parse import Coordinate  # noqa: PLC0415
-
-    with tempfile.TemporaryDirectory() as folder:
-        context = MavenContext(repo_cache=Path(folder))
-        roots = [context.create_dependency(Coordinate.parse(coordinate)) for coordinate in coordinates]
-        found, needed = context.resolver.resolve(roots)
-        chosen = {
-            (jar.groupId, jar.artifactId, jar.classifier): jar
-            for jar in [*found, *(jar for jar in needed if jar.scope in {"compile", "runtime"})]
-        }
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            jars = list(pool.map(LockedDependency.from_dependency, (chosen[key] for key in sorted(chosen))))
-    LockFile(dependencies=jars).save(lock)
-    return len(jars)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run ``python -m deploy.embedded.kafka.jars``."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.embedded.kafka.jars", description="The broker's jars.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("lock", help="resolve the broker's jars anew and write the lock file (for developers)")
-    fetch = commands.add_parser("fetch", help="fetch the locked jars into the cache folder")
-    fetch.add_argument("--cache", type=Path, default=default_cache(), metavar="DIR")
-    arguments = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if arguments.command == "lock":
-        logger.info("%d jars locked in %s", write_lock(BROKER_COORDINATES, BROKER_LOCK), BROKER_LOCK)
-    else:
-        logger.info("%d jars, all as locked", len(class_path(cache=arguments.cache)))
-
-
-if __name__ == "__main__":
-    main()
