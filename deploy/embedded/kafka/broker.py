@@ -172,9 +172,10 @@ class EmbeddedKafka:
                 raise PortInUseError(wanted)
             logger.warning("Port %d, where Kafka was last, is in use; it takes another", wanted)
             wanted = 0
-        # Two at once, so that they differ.
-        chosen, controller_port = free_ports(2)
+        chosen, *others = free_ports(3)
         self._port = wanted or chosen
+        # The system does not know yet that the first one is taken.
+        controller_port = next(port for port in others if port != self._port)
         text = render(server_properties(port=self._port, controller_port=controller_port))
         self._folder.properties.write_text(text, encoding="ascii")
 
