@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Protocol
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.contracts.clock import Deadline
 from streams.contracts.codec import FORM_HEADER
@@ -19,6 +19,10 @@ logger = logging.getLogger(__name__)
 
 REQUEST_LIMIT = CHUNK_LIMIT + 100_000
 """Bytes of one request: a chunk and what Kafka puts around it. Brokers take 1 MiB unless told otherwise."""
+
+
+ABORT_WITHIN = 1.0
+"""Seconds that the last request under way has for failing, when there is no time left to wait for its success."""
 
 
 class Publisher(Protocol):
@@ -84,7 +88,7 @@ class KafkaPublisher:
         self._compression = compression
         self._producer: AIOKafkaProducer | None = None
         self._renewing = asyncio.Lock()
-        self._stopped = False
+        self._stopping: asyncio.Future[None] | None = None
         self._shards = 0
 
     @property
@@ -97,34 +101,40 @@ class KafkaPublisher:
         self._producer = producer = self._make()
         try:
             await producer.start()
-            cluster = await producer.client.fetch_all_metadata()
+            cluster = await producer.client.fetch_all_metadata()  # asking for one topic might create it
         except (KafkaError, OSError) as error:
-            await self._end(producer, 0.0)
+            await _end(producer, 0.0)
             raise PublishError(
                 f"Kafka at {self._kafka.bootstrap_servers} cannot be reached ({error}): check kafka.bootstrap_servers "
                 f"and that it runs"
             ) from error
         partitions = cluster.partitions_for_topic(self._topic)
         if not partitions:
-            await self._end(producer, 0.0)
+            await _end(producer, 0.0)
             raise ConfigurationError(f"Kafka has no topic {self._topic}: run `todoke topics` to create it")
         self._shards = len(partitions)
+        self._stopping = asyncio.get_running_loop().create_future()
 
     async def publish(self, shard: int, value: bytes) -> None:
         """Send the chunk to the partition of its shard and wait for the acknowledgement."""
-        producer = self._producer
-        if producer is None or self._stopped:
-            raise PublishError("the publisher is stopped")
+        producer, stopping = self._producer, self._stopping
+        if producer is None or stopping is None:
+            raise PublishError("the publisher is not started, or was stopped")
         try:
-            await producer.send_and_wait(self._topic, value, partition=shard, headers=[FORM_HEADER])
+            sent = await producer.send(self._topic, value, partition=shard, headers=[FORM_HEADER])
+            await asyncio.wait({sent, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not sent.done():
+                raise PublishError("the publisher was stopped before Kafka acknowledged the chunk")
+            sent.result()
         except KafkaError as error:
-            await self._renew(producer, error)
+            if not _may_heal(error):
+                await self._renew(producer, error)
             raise PublishError(f"Kafka did not take a chunk of shard {shard}: {error!r}") from error
 
     async def is_reachable(self) -> bool:
         """Ask any broker for the cluster's metadata."""
         producer = self._producer
-        if producer is None or self._stopped:
+        if producer is None:
             return False
         try:
             async with asyncio.timeout(self._timeout):
@@ -134,10 +144,11 @@ class KafkaPublisher:
 
     async def stop(self, deadline: Deadline) -> None:
         """End the producer."""
-        self._stopped = True
         producer, self._producer = self._producer, None
-        if producer is not None:
-            await self._end(producer, deadline.remaining())
+        if producer is None or self._stopping is None:
+            return
+        self._stopping.set_result(None)
+        await _end(producer, deadline.remaining())
 
     def _make(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(
@@ -155,27 +166,44 @@ class KafkaPublisher:
     async def _renew(self, broken: AIOKafkaProducer, error: KafkaError) -> None:
         """Put a new producer in the place of one whose chunk was refused for good."""
         async with self._renewing:
-            if self._stopped or self._producer is not broken:
+            if self._producer is not broken:
                 return
             logger.error("Kafka refused a chunk for good, going on with a new producer: %r", error)
             fresh = self._make()
             try:
                 await fresh.start()
             except (KafkaError, OSError):
-                await self._end(fresh, 0.0)
-                return  # the broken one will tell the next caller, who tries this again
-            self._producer = fresh
-            await self._end(broken, 0.0)
+                await _end(fresh, 0.0)
+                return  # the broken one refuses the next chunk too, and this is tried again
+            if self._producer is broken:
+                self._producer = fresh
+                await _end(broken, 0.0)
+            else:  # stopped meanwhile
+                await _end(fresh, 0.0)
 
-    @staticmethod
-    async def _end(producer: AIOKafkaProducer, patience: float) -> None:
-        """Close a producer, though what it still holds may never be answered."""
-        ending = asyncio.ensure_future(producer.stop())
-        await asyncio.wait({ending}, timeout=patience)
-        if not ending.done():
-            producer._message_accumulator.fail_all(KafkaError("the publisher is stopping"))  # noqa: SLF001 - no public way
-        with contextlib.suppress(KafkaError, asyncio.CancelledError):
-            await ending
+
+def _may_heal(error: KafkaError) -> bool:
+    # aiokafka does not call its own time-out retriable; it only means that a chunk before this one still waits.
+    return bool(error.retriable) or isinstance(error, KafkaTimeoutError)
+
+
+async def _end(producer: AIOKafkaProducer, patience: float) -> None:
+    """Close a producer, which by itself would wait for Kafka as long as that is away.
+
+    Args:
+        producer: started or not.
+        patience: seconds that it may take for what it still holds.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            await producer.flush()
+            await producer.stop()
+            return
+    # There is no public way to give up what was not acknowledged. The order matters: without its client, the sender
+    # would wait for ever.
+    producer._closed = True  # noqa: SLF001
+    await asyncio.wait({asyncio.ensure_future(producer._sender.close())}, timeout=patience + ABORT_WITHIN)  # noqa: SLF001
+    await producer.client.close()
 
 
 class MemoryPublisher:

@@ -51,7 +51,9 @@ def as_form(raw: bytes) -> bytes:
 
 def payloads() -> list[Path]:
     return sorted(
-        path for path in PAYLOADS.iterdir() if path.suffix in (".json", ".form") and ".events" not in path.suffixes
+        path
+        for path in PAYLOADS.iterdir()
+        if path.suffix in (".json", ".form") and path.with_suffix(".events.json").exists()
     )
 
 
