@@ -21,7 +21,7 @@ from typing import Any
 
 from sinks.block import Block
 from sinks.delivery import Delivery
-from sinks.errors import HandedOverError
+from sinks.errors import HandedOverError, UnreachableError
 from sinks.group import OutboxGroup
 from sinks.metrics import Instruments
 from sinks.partition import Limits, PartitionReader
@@ -74,6 +74,7 @@ class OutboxConsumer:
         """Records came, or partitions, or the loop is to end."""
         self._room = asyncio.Event()
         """More may be read ahead."""
+        self._room.set()
         self._hurry = asyncio.Event()
         """The next round is due, whatever the interval says."""
         self._generation = 0
@@ -123,12 +124,15 @@ class OutboxConsumer:
         """Return as soon as all that was in the outbox when this was called is delivered and committed."""
         self._draining = True
         self._wake()
-        ends = await self._group.ends()
-        while True:
-            committed = await self._group.committed(ends)
-            if all(end == 0 or _offset(committed, partition) >= end for partition, end in ends.items()):
-                return
+        ends: Mapping[int, int] | None = None
+        while not any(task.done() for task in self._tasks):
+            with contextlib.suppress(UnreachableError):
+                ends = await self._group.ends() if ends is None else ends
+                committed = await self._group.committed(ends)
+                if all(end == 0 or _offset(committed, partition) >= end for partition, end in ends.items()):
+                    return
             await asyncio.sleep(IDLE_POLL)
+        await self.wait()
 
     def state(self) -> Mapping[str, Any]:
         """Tell where the loop is, for people."""

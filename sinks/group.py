@@ -162,8 +162,8 @@ class OutboxGroup:
             UnreachableError: Kafka does not answer.
         """
         try:
-            partitions = self.consumer.partitions_for_topic(self.topic) or set()
-            places = [TopicPartition(self.topic, partition) for partition in partitions]
+            [described] = await self.admin.describe_topics([self.topic])
+            places = [TopicPartition(self.topic, found["partition"]) for found in described["partitions"]]
             ends = await self.consumer.end_offsets(places)
         except KafkaError as error:
             raise UnreachableError(f"the ends of {self.topic} cannot be read: {error!r}") from error

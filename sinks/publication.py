@@ -4,7 +4,7 @@ Values are the lines as they stand in the record; only what makes the key is rea
 """
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +18,7 @@ SCHEMA_HEADER = "schema"
 LIFECYCLE_SCHEMA = b"lifecycle/1"
 SUPPRESSION_SCHEMA = b"suppression/1"
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = list[tuple[str, bytes]]
 
 
 class Publication(NamedTuple):
@@ -79,15 +79,15 @@ _dead_letters = msgspec.json.Decoder(_DeadLetter)
 _encoder = msgspec.json.Encoder()
 
 _EVENT_HEADER = (SCHEMA_HEADER, EVENT_SCHEMA.encode())
-_LIFECYCLE_HEADERS = ((SCHEMA_HEADER, LIFECYCLE_SCHEMA),)
-_SUPPRESSION_HEADERS = ((SCHEMA_HEADER, SUPPRESSION_SCHEMA),)
+_LIFECYCLE_HEADERS = [(SCHEMA_HEADER, LIFECYCLE_SCHEMA)]  # aiokafka takes nothing but lists
+_SUPPRESSION_HEADERS = [(SCHEMA_HEADER, SUPPRESSION_SCHEMA)]
 
 
 def events(record: Record) -> Iterator[Publication]:
     """Publish each event under its message id; those without one have no key."""
     section = record.section(Outbox.EVENTS)
     for line, event in zip(section.splitlines(), _events.decode_lines(section), strict=True):
-        yield Publication(event.message_id.encode() or None, line, (_EVENT_HEADER, ("id", event.id.encode())))
+        yield Publication(event.message_id.encode() or None, line, [_EVENT_HEADER, ("id", event.id.encode())])
 
 
 def lifecycles(record: Record) -> Iterator[Publication]:

@@ -165,4 +165,4 @@ async def _applied(client: AsyncClient, connection: ClickHouseConnection) -> dic
         if not exists.result_rows[0][0]:
             return {}
         rows = await client.query(f"select name, checksum from `{connection.database}`.schema_migrations final")  # noqa: S608 - the settings allow plain names only
-        return dict(rows.result_rows)
+        return {str(name): str(checksum) for name, checksum in rows.result_rows}
