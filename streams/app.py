@@ -132,6 +132,7 @@ def create_app(
         topic_allow_declare=False,
         reply_create_topic=False,
         store="memory://",
+        table_standby_replicas=0,
         web_enabled=False,
         autodiscover=False,
     )

@@ -94,8 +94,8 @@ class Log:
         found = (await self._client.offsets_for_times({tp: max(0, milliseconds)}))[tp]
         return None if found is None else found.offset
 
-    async def first_from(self, topic: str, partition: int, offset: int) -> int | None:
-        """Tell the offset of the first record that the log holds at or behind an offset, ``None`` if there is none.
+    async def goes_on_at(self, topic: str, partition: int, offset: int) -> int:
+        """Tell the offset of the first record at or behind an offset, or the log's end if there is no such record.
 
         Raises:
             KafkaError: no answer.
@@ -104,7 +104,7 @@ class Log:
         start = max(offset, extent.begin)
         async for record in self.read(topic, partition, start, extent.end):
             return int(record.offset)
-        return None
+        return max(start, extent.end)
 
     async def read(
         self, topic: str, partition: int, start: int, end: int

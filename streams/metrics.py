@@ -12,6 +12,8 @@ class WorkerMetrics:
     """The instruments of one worker, in a registry of its own choice."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+
         def counter(metric: catalogue.Metric) -> Counter:
             return Counter(metric.name, metric.help, metric.labels, registry=registry)
 

@@ -22,15 +22,19 @@ class ForeignRecordError(PublishError):
     """A record stands in the outbox that this worker did not write, so what it knows of the partition is too old."""
 
 
-def create_producer(connection: KafkaConnection, settings: WorkerSettings) -> AIOKafkaProducer:
-    """Make the producer of outbox records, not started yet."""
+CLOSE_SECONDS = 5.0
+"""How long to wait for the fate of what is under way. Kafka may be away, and then it takes as long as that."""
+
+
+def _create_producer(connection: KafkaConnection, settings: WorkerSettings) -> AIOKafkaProducer:
+    # An idempotent producer tries again for as long as it takes, and never writes a record twice.
     return AIOKafkaProducer(
         **connection.client_options(),
         acks="all",
         enable_idempotence=True,
         max_request_size=OUTBOX_LIMIT,
         compression_type=None if settings.compression is Compression.NONE else settings.compression.value,
-        request_timeout_ms=int(settings.send_timeout * 1000),
+        request_timeout_ms=int(settings.request_timeout * 1000),
     )
 
 
@@ -40,35 +44,39 @@ class OutboxEnd:
     Kafka tells the offset of every record that it took. As long as nobody else writes, they follow each other without a
     gap from the end that was found when the state was loaded. Any other offset, and any failure, ends this object's
     life: nothing more is written through it, and the state that led to it must be loaded again.
+
+    Each has a producer of its own: Kafka numbers what an idempotent producer sends, and after a refused record the
+    numbers do not fit any more. It also lets partitions have requests under way at the same time, where aiokafka has
+    one a producer and broker.
     """
 
     def __init__(
         self,
-        producer: AIOKafkaProducer,
+        connection: KafkaConnection,
+        settings: WorkerSettings,
         *,
         topic: str,
         partition: int,
         end: int,
-        in_flight: int,
         acknowledged: Callable[[], None],
         failed: Callable[[PublishError], None],
     ) -> None:
         """Go on at an end.
 
         Args:
-            producer: started.
+            connection: to Kafka.
+            settings: of the worker.
             topic: of the outbox.
             partition: in it.
             end: the offset that the next record must get.
-            in_flight: how many records may wait for their acknowledgement.
             acknowledged: called after each acknowledgement.
             failed: called once, when this object's life ends by a failure.
         """
-        self._producer = producer
+        self._producer = _create_producer(connection, settings)
         self._topic = topic
         self._partition = partition
         self._end = end
-        self._in_flight = in_flight
+        self._in_flight = settings.in_flight
         self._tell_acknowledged = acknowledged
         self._tell_failed = failed
         self._waiting: deque[tuple[int, int, bytes]] = deque()
@@ -76,7 +84,20 @@ class OutboxEnd:
         self._changed = asyncio.Event()
         self._broken = False
         self._last_stamp: int | None = None
-        self._sender = asyncio.create_task(self._send_all(), name=f"outbox {partition}")
+        self._sender: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            KafkaError: no answer.
+        """
+        try:
+            await self._producer.start()
+        except BaseException:
+            await self._producer.stop()
+            raise
+        self._sender = asyncio.create_task(self._send_all(), name=f"outbox {self._partition}")
 
     @property
     def end(self) -> int:
@@ -113,14 +134,24 @@ class OutboxEnd:
             await self._next_change()
 
     async def close(self) -> None:
-        """Write nothing more, and return when what is under way is decided, for good or bad."""
+        """Write nothing more, and return when what is under way is decided, if that does not take long.
+
+        What is decided later does no harm: by then its ``previous`` is not the last stamp any more, or it is the right
+        answer after all.
+        """
         self._broken = True
         self._waiting.clear()
         self._notify()
-        self._sender.cancel()
-        await asyncio.gather(self._sender, return_exceptions=True)
-        if self._sent:
-            await asyncio.wait(self._sent)
+        if self._sender is not None:
+            self._sender.cancel()
+            await asyncio.gather(self._sender, return_exceptions=True)
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._producer.stop()
+        except TimeoutError:
+            logger.warning("Shard %d: what became of the last outbox records is not known", self._partition)
+            await self._producer._sender.close()  # noqa: SLF001 - stop() waits for Kafka for ever
+            await self._producer.client.close()
 
     async def _send_all(self) -> None:
         while True:

@@ -17,7 +17,6 @@ from streams.contracts.kafka import KafkaConnection
 from streams.contracts.topics import Topics
 from streams.log import Log
 from streams.metrics import WorkerMetrics
-from streams.outbox import create_producer
 from streams.settings import WorkerSettings
 from streams.shard import Surroundings
 from streams.shards import Shards
@@ -51,7 +50,6 @@ class WorkerRole:
         self._log = Log(connection)
         self._shards = Shards()
         self._app: WorkerApp | None = None
-        self._surroundings: Surroundings | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._exits = contextlib.AsyncExitStack()
         self._failure: Exception | None = None
@@ -69,21 +67,18 @@ class WorkerRole:
             await self._log.start()
             self._exits.push_async_callback(self._log.stop)
             await self._check_topics()
-            producer = create_producer(self._connection, self._settings)
-            await producer.start()
-            self._exits.push_async_callback(producer.stop)
-            await self._start_app(producer)
+            await self._start_app()
         except BaseException:
             await self._exits.aclose()
             raise
 
-    async def _start_app(self, producer: Any) -> None:
+    async def _start_app(self) -> None:
         inbox = self._topics.inbox.name
         app = create_app(self._settings, self._connection, inbox, self._shards, failed=self._fail)
         self._app = app
         surroundings = Surroundings(
+            connection=self._connection,
             log=self._log,
-            producer=producer,
             topics=self._topics,
             settings=self._settings,
             metrics=self._metrics,

@@ -42,8 +42,8 @@ class WorkerSettings(BaseModel):
     session_timeout: float = Field(default=15.0, ge=6, le=300, description="seconds, 6 to 300")
     """Seconds after which a worker that is not heard of loses its partitions to others."""
 
-    send_timeout: float = Field(default=30.0, ge=1, le=600, description="seconds, 1 to 600")
-    """Seconds within which Kafka must acknowledge an outbox record; else the partition is loaded again."""
+    request_timeout: float = Field(default=30.0, ge=1, le=600, description="seconds, 1 to 600")
+    """Seconds after which a request to Kafka that was not answered is made again."""
 
     nudge: float = Field(default=3.0, ge=0.1, le=60, description="seconds, 0.1 to 60")
     """Seconds that a partition may stand still, with something to do, before reading it is set right again."""

@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from streams.answer import answer, found
 from streams.contracts.clock import Clock, rfc3339
 from streams.contracts.errors import PublishError, TodokeError
+from streams.contracts.kafka import KafkaConnection
 from streams.contracts.sections import Loss
 from streams.contracts.topics import Topics
 from streams.inbox import InboxRecord
@@ -27,7 +27,7 @@ from streams.state import BEGINNING, PartitionState
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-"""Between two tries to begin a shard while Kafka does not answer."""
+"""Between two tries to begin a shard while Kafka does not answer, or takes nothing."""
 
 SETTLE_SECONDS = 0.5
 """What was read before a correction of the place may still come for this long; it calls for no further one."""
@@ -45,8 +45,8 @@ class StalledError(TodokeError):
 class Surroundings:
     """What all shards of a worker share."""
 
+    connection: KafkaConnection
     log: Log
-    producer: AIOKafkaProducer
     topics: Topics
     settings: WorkerSettings
     metrics: WorkerMetrics
@@ -217,7 +217,10 @@ class Shard:
                 await self._place(self._work)
                 await self._tend(self._work)
                 logger.warning("Shard %d is loaded again: %s", self.number, self._cause)
+                fruitless = self._work.end.last_stamp is None
                 await self._drop()
+                if fruitless:
+                    await asyncio.sleep(RETRY_SECONDS)
         except Exception as error:
             logger.exception("Shard %d cannot be worked on", self.number)
             self._around.fail(error)
@@ -248,9 +251,9 @@ class Shard:
                 return
             self._suspended = False
         before = work.next
-        first = await around.log.first_from(around.topics.inbox.name, self.number, before)
-        if first is not None and first > before == work.next:
-            self._pass_over(work, first)
+        there = await around.log.goes_on_at(around.topics.inbox.name, self.number, before)
+        if there > before == work.next:
+            self._pass_over(work, there)
         around.metrics.seeks.labels(self._label).inc()
         await self._place(work)
 
@@ -268,6 +271,7 @@ class Shard:
         self._around.metrics.losses.labels(self._label).inc(len(hole))
         work.holes.append(hole)
         work.next = to
+        self._around.changed()
 
     def _call_back(self) -> None:
         self._astray = True
@@ -316,19 +320,8 @@ class Shard:
         if state.chain.stamp is None or inbox.end < state.chain.next_offset():
             await self._found(state, inbox)
             return None
-        work = _Work(
-            state=state,
-            next=state.chain.next_offset(),
-            end=OutboxEnd(
-                around.producer,
-                topic=topics.outbox.name,
-                partition=self.number,
-                end=end,
-                in_flight=settings.in_flight,
-                acknowledged=around.changed,
-                failed=self._failed,
-            ),
-        )
+        work = _Work(state=state, next=state.chain.next_offset(), end=self._end(end, self._failed))
+        await work.end.open()
         if inbox.begin > work.next:
             self._pass_over(work, inbox.begin)
         around.metrics.open_lifecycles.labels(self._label).set(state.open_lifecycles)
@@ -351,15 +344,9 @@ class Shard:
             losses = [Loss(shard=self.number, first=chain.next_offset(), last=chain.stamp, found_at=now)]
         value = found(inbox.begin - 1, chain.stamp, state.time or BEGINNING, losses)
         failures: list[PublishError] = []
-        end = OutboxEnd(
-            self._around.producer,
-            topic=self._around.topics.outbox.name,
-            partition=self.number,
-            end=(await self._around.log.extent(self._around.topics.outbox.name, self.number)).end,
-            in_flight=1,
-            acknowledged=lambda: None,
-            failed=failures.append,
-        )
+        extent = await self._around.log.extent(self._around.topics.outbox.name, self.number)
+        end = self._end(extent.end, failures.append)
+        await end.open()
         end.append(value, inbox.begin - 1)
         await end.flushed()
         await end.close()
@@ -367,3 +354,15 @@ class Shard:
         if failures and not isinstance(failures[0], ForeignRecordError):
             raise failures[0]
         logger.info("Shard %d: a log was founded behind inbox offset %d", self.number, inbox.begin - 1)
+
+    def _end(self, offset: int, failed: Callable[[PublishError], None]) -> OutboxEnd:
+        around = self._around
+        return OutboxEnd(
+            around.connection,
+            around.settings,
+            topic=around.topics.outbox.name,
+            partition=self.number,
+            end=offset,
+            acknowledged=around.changed,
+            failed=failed,
+        )

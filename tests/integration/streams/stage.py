@@ -19,6 +19,7 @@ from streams.contracts.codec import FORM_HEADER, Record, decode
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.sections import Outbox
 from streams.contracts.topics import Topic, Topics, topics
+from streams.log import Log
 from streams.role import WorkerRole
 from streams.settings import WorkerSettings
 from tests.chunks import rows
@@ -100,7 +101,11 @@ class Stage:
         """Write records to the inbox; give the offset of the last one."""
         name = (topic or self.topics.inbox).name
         async with self.producer() as producer:
-            sent = [await producer.send(name, chunk, partition=shard, headers=[FORM_HEADER]) for chunk in chunks]
+            sent = [
+                # aiokafka takes a record without a value only if it has a key.
+                await producer.send(name, chunk, None if chunk else b"key", partition=shard, headers=[FORM_HEADER])
+                for chunk in chunks
+            ]
             return int((await asyncio.gather(*sent))[-1].offset)
 
     async def told(self, shard: int = 0) -> Told:
@@ -125,6 +130,11 @@ class Stage:
         finally:
             await consumer.stop()
         return told
+
+    async def extent(self, topic: Topic) -> int:
+        """Count the records of a topic that there ever were, in all shards."""
+        async with Log(self.connection) as log:
+            return sum(extent.end for extent in (await log.extents(topic.name, range(self.shards))).values())
 
     def worker(self, *, instance: str | None = None, **settings: Any) -> WorkerRole:
         return WorkerRole(
