@@ -47,7 +47,9 @@ def create_app(
     app[SETTINGS] = settings
     app[METRICS] = IngestMetrics(registry)
     app[STRANGERS] = Alarm(
-        logger, "posts for source %s show no valid secret and are refused (%d more): was a secret changed?", clock
+        logger,
+        "source %s: posts without a valid secret are refused, %d since the last warning: was a secret changed?",
+        clock,
     )
     app[DOORS] = {name: Door(name=name, settings=source, gate=Gate(source)) for name, source in sources.items()}
     app[INTAKE] = Intake(

@@ -66,6 +66,11 @@ class Parcel:
 class Provider(Protocol):
     """Knows the form of one provider's posts. Pure: neither waits nor remembers."""
 
+    @property
+    def shows_key(self) -> bool:
+        """Tell whether its bodies may show a key."""
+        ...
+
     def unpack(self, raw: bytes, content_type: str) -> Parcel:
         """Read a body, which is not empty.
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,10 +103,8 @@ class Intake:
         try:
             async with asyncio.timeout(deadline.remaining()):
                 await self.until_idle()
-        except (TimeoutError, PublishError):
-            logger.warning(
-                "%d posts were not durable when time was up: their senders repeat them", self.allowance.posts
-            )
+        except (TimeoutError, PublishError) as error:
+            logger.warning("%d posts are not durable, their senders repeat them: %r", self.allowance.posts, error)
         await self._publisher.stop(deadline)
 
     def enter(self) -> Hold:
@@ -119,10 +118,10 @@ class Intake:
             raise StoppingError("this process is about to end: try again, another one will answer")
         return self.allowance.enter()
 
-    async def accept(
+    def send(
         self, source: str, settings: SourceSettings, provider: str, harvest: Callable[[Context], Harvest], hold: Hold
-    ) -> Accepted:
-        """Make everything that a post holds durable. To be cancelled when it takes too long.
+    ) -> Awaitable[Accepted]:
+        """Number a post and send everything that it holds on its way.
 
         Args:
             source: the source's name.
@@ -131,11 +130,14 @@ class Intake:
             harvest: reads the body in the context of its post.
             hold: the memory that the post takes; released when nothing of the post is under way any more.
 
+        Returns:
+            To be awaited at once, and cancelled when it takes too long: it is done when all of the post is durable, and
+            raises `NotDurableError` if Kafka refuses a part.
+
         Raises:
-            NotDurableError: Kafka refused a chunk.
+            MalformedError: as ``harvest``.
         """
         sequence = self._ledger.open()
-        is_answered = False
         post = Post(
             receipt=receipt(self._ledger.instance, sequence),
             source=source,
@@ -152,26 +154,33 @@ class Intake:
             )
             found = harvest(context)
             pieces = pack(found, post, shards=self._publisher.shards, batching=settings.batching, version=self._version)
-            hold.hand_over()
-            durable = post.expect(len(pieces))
-            for piece in pieces:
-                self._lanes[piece.shard].put(piece)
-            try:
-                await durable
-            except PublishError as error:
-                raise NotDurableError("Kafka refused to store the events: send the same post again") from error
+        except BaseException:
+            self._ledger.decide(sequence, answered=False)
+            raise
+        hold.hand_over()
+        durable = post.expect(len(pieces))
+        for piece in pieces:
+            self._lanes[piece.shard].put(piece)
+        tally = Counter[str](reject.reason for reject in found.rejects)
+        return self._wait(sequence, post, durable, events=len(found.events), dead_letters=tally)
+
+    async def _wait(
+        self, sequence: int, post: Post, durable: asyncio.Future[None], *, events: int, dead_letters: Mapping[str, int]
+    ) -> Accepted:
+        """Wait until a post is durable, and decide it either way."""
+        began = self._clock.monotonic()
+        is_answered = False
+        try:
+            await durable
             is_answered = True
-            self._count(source, found)
-            return Accepted(receipt=post.receipt, accepted=post.accepted)
+        except PublishError as error:
+            raise NotDurableError("Kafka refused to store the events: send the same post again") from error
         finally:
             if not is_answered:
                 post.abandon()
             self._ledger.decide(sequence, answered=is_answered)
-
-    def _count(self, source: str, found: Harvest) -> None:
-        self._metrics.events.labels(source).inc(len(found.events))
-        for reject in found.rejects:
-            self._metrics.dead_letters.labels(source, reject.reason).inc()
+        self._metrics.accepted(post.source, events, dead_letters, seconds=self._clock.monotonic() - began)
+        return Accepted(receipt=post.receipt, accepted=post.accepted)
 
     async def tell_answered(self) -> None:
         """Tell in the log which posts were decided since it was told last; returns once that is durable.

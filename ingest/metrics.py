@@ -1,5 +1,7 @@
 """What ingest counts. Labels are names from the configuration only, never a word that a sender chose."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from streams.contracts import metrics as catalogue
@@ -14,16 +16,30 @@ class IngestMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self.events = _counter(catalogue.INGEST_EVENTS, registry)
+        self._events = _counter(catalogue.INGEST_EVENTS, registry)
         self.posts = _counter(catalogue.INGEST_POSTS, registry)
         self.refusals = _counter(catalogue.INGEST_REFUSALS, registry)
-        self.dead_letters = _counter(catalogue.INGEST_DEAD_LETTERS, registry)
+        self._dead_letters = _counter(catalogue.INGEST_DEAD_LETTERS, registry)
         self.body_bytes = _counter(catalogue.INGEST_BYTES, registry)
         self.in_flight_bytes = _gauge(catalogue.INGEST_IN_FLIGHT_BYTES, registry)
         self.kafka_reachable = _gauge(catalogue.INGEST_KAFKA_REACHABLE, registry)
-        self.durable_seconds = _histogram(catalogue.INGEST_DURABLE_SECONDS, registry, SECONDS)
+        self._durable_seconds = _histogram(catalogue.INGEST_DURABLE_SECONDS, registry, SECONDS)
         self._chunks = _counter(catalogue.INGEST_CHUNKS, registry)
         self._chunk_events = _histogram(catalogue.INGEST_CHUNK_EVENTS, registry, CHUNK_EVENTS)
+
+    def accepted(self, source: str, events: int, dead_letters: Mapping[str, int], *, seconds: float) -> None:
+        """Count a post that has become durable.
+
+        Args:
+            source: its source.
+            events: how many it held.
+            dead_letters: how many of them by reason.
+            seconds: that it took from being read.
+        """
+        self._events.labels(source).inc(events)
+        for reason, number in dead_letters.items():
+            self._dead_letters.labels(source, reason).inc(number)
+        self._durable_seconds.observe(seconds)
 
     def chunk_stored(self, events: int) -> None:
         """Count a chunk that Kafka acknowledged."""

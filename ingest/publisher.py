@@ -98,7 +98,7 @@ class KafkaPublisher:
 
     async def start(self) -> None:
         """Connect and look at the topic."""
-        self._producer = producer = self._make()
+        producer = self._make()
         try:
             await producer.start()
             cluster = await producer.client.fetch_all_metadata()  # asking for one topic might create it
@@ -113,6 +113,7 @@ class KafkaPublisher:
             await _end(producer, 0.0)
             raise ConfigurationError(f"Kafka has no topic {self._topic}: run `todoke topics` to create it")
         self._shards = len(partitions)
+        self._producer = producer
         self._stopping = asyncio.get_running_loop().create_future()
 
     async def publish(self, shard: int, value: bytes) -> None:

@@ -42,8 +42,8 @@ class Batching(BaseModel):
 
     max_events: int = Field(default=5000, ge=1, le=100_000, description="events in one chunk, 1 to 100000")
     """Events that one chunk holds at most."""
-    interval: float = Field(default=0.5, ge=0, le=60, description="seconds that an event may wait for others, 0 to 60")
-    """Seconds that an event waits for others at most. Must stay well below the sender's time-out."""
+    interval: float = Field(default=0.5, ge=0, le=600, description="seconds, 0 to 600")
+    """Seconds that an event waits for others at most, when Kafka is slow. Must be less than ``answer_within``."""
     max_bytes: int = Field(
         default=CHUNK_LIMIT, ge=10_000, le=CHUNK_LIMIT, description=f"bytes in one chunk, 10000 to {CHUNK_LIMIT}"
     )
@@ -115,7 +115,7 @@ class IngestSettings(BaseModel):
     """Seconds until a post that is not durable yet is answered 503. Must be less than the sender's time-out."""
     retry_after: int = Field(default=5, ge=1, le=3600, description="seconds, 1 to 3600")
     """Seconds that a refused sender is asked to wait."""
-    max_bytes_in_flight: int = Field(default=256 * MIB, ge=MIB, description="bytes, at least 1 MiB")
+    max_bytes_in_flight: int = Field(default=128 * MIB, ge=MIB, description="bytes, at least 1 MiB")
     """Bytes of bodies that were taken and are not durable yet; beyond it posts are answered 503 unread. A process
     needs about four times as much memory."""
     max_chunks_in_flight: int = Field(default=2, ge=1, le=64, description="chunks, 1 to 64")
@@ -168,6 +168,11 @@ def check(settings: IngestSettings, sources: Mapping[str, SourceSettings]) -> No
             raise ConfigurationError(
                 f"sources.{name} has no secret and host = {settings.host!r} is reachable from other machines: give it "
                 f"basic, api_keys or bearer_tokens, or listen on 127.0.0.1"
+            )
+        if source.batching.interval >= settings.answer_within:
+            raise ConfigurationError(
+                f"sources.{name}.batching.interval = {source.batching.interval:g} must be less than "
+                f"ingest.answer_within = {settings.answer_within:g}, or posts would be refused while they wait"
             )
         if source.max_body_bytes > settings.max_bytes_in_flight:
             raise ConfigurationError(

@@ -68,6 +68,8 @@ _MULTIPART = re.compile(r"multipart/form-data\b", re.IGNORECASE)
 class CustomersMailCloud:
     """The form of Customers Mail Cloud's posts."""
 
+    shows_key = True
+
     def unpack(self, raw: bytes, content_type: str) -> Parcel:
         """Read a body: JSON or a form, in which ``event`` is JSON text; where the type says neither, by its looks."""
         if _MULTIPART.match(content_type):

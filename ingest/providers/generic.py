@@ -16,6 +16,8 @@ _LINES = re.compile(r"(?:application|text)/(?:x-)?(?:ndjson|jsonl|jsonlines|json
 class Generic:
     """The form of ``POST /v1/events``: fields as the events that come out, most of them optional."""
 
+    shows_key = False
+
     def unpack(self, raw: bytes, content_type: str) -> Parcel:
         """Read a body into its records; of lines, each one still as bytes, since one bad line spoils no other."""
         if _LINES.match(content_type):

@@ -136,7 +136,7 @@ async def test_no_post_is_answered_before(
 async def test_a_post_that_takes_too_long_is_abandoned_for_good(
     start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher, log: Log
 ) -> None:
-    role = await start(answer_within=0.05)
+    role = await start(source(batching={"interval": 0.01}), answer_within=0.05)
     url = f"{role.url}/v1/webhooks/cmc"
     publisher.hold()
     await refused(http.post(url, data=PAYLOAD.read_bytes()), 503, "not-durable")

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from ingest.settings import IngestSettings, SourceSettings, check, default_sources
+from ingest.settings import Batching, IngestSettings, SourceSettings, check, default_sources
 from streams.contracts.errors import ConfigurationError
 
 LOCKED = SourceSettings(bearer_tokens=(SecretStr("t"),))
@@ -67,3 +67,10 @@ def test_secrets_are_not_shown() -> None:
     settings = SourceSettings.model_validate({"basic": ["u:s3cret"], "api_keys": ["s3cret"]})
     assert "s3cret" not in repr(settings)
     assert not settings.is_open
+
+
+def test_nothing_may_wait_longer_than_the_answer() -> None:
+    slow = LOCKED.model_copy(update={"batching": Batching(interval=30)})
+    with pytest.raises(ConfigurationError, match="answer_within = 20"):
+        check(IngestSettings(), {"cmc": slow})
+    check(IngestSettings(answer_within=60), {"cmc": slow})
