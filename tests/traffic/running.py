@@ -14,6 +14,7 @@ import psutil
 from deploy.ports import free_port
 from tests.eventually import eventually
 
+INSTALLED = Path(sys.executable).with_name("todoke")
 READY_WITHIN = 120.0
 STOPPED_WITHIN = 90.0
 
@@ -21,8 +22,16 @@ STOPPED_WITHIN = 90.0
 class RunningPipeline:
     """``todoke up`` in a folder, on free ports that it keeps. As a context manager: started, and stopped cleanly."""
 
-    def __init__(self, data: Path, *, config: Path | None = None) -> None:
+    def __init__(self, data: Path, *, config: Path | None = None, todoke: Path = INSTALLED) -> None:
+        """Describe it.
+
+        Args:
+            data: its folder; what it says goes into a file beside that.
+            config: of another form than the default.
+            todoke: the command, if another one than the one installed with the tests.
+        """
         self.data = data
+        self.todoke = todoke
         self._config = config
         self._ports = {name: free_port() for name in ("http", "kafka", "clickhouse")}
         self._process: asyncio.subprocess.Process | None = None
@@ -51,13 +60,13 @@ class RunningPipeline:
 
     async def start(self) -> None:
         """Return once posts are taken."""
-        command = [str(Path(sys.executable).with_name("todoke")), "up", "--data", str(self.data)]
+        command = [str(self.todoke), "up", "--data", str(self.data)]
         for name, port in self._ports.items():
             command += [f"--{name}-port", str(port)]
         command += ["--config", str(self._config)] if self._config else []
         with self.data.with_suffix(".out").open("ab") as out:
             began = out.tell()
-            self._process = await asyncio.create_subprocess_exec(*command, stdout=out, stderr=out)
+            self._process = await asyncio.create_subprocess_exec(*command, cwd=self.data.parent, stdout=out, stderr=out)
         try:
             await eventually(lambda: self._is_ready(began), within=READY_WITHIN)
         except AssertionError as error:
@@ -113,9 +122,13 @@ class RunningPipeline:
 
     async def audit(self, *, wait: float = 120.0) -> tuple[int, str]:
         """Run ``todoke audit``; give its exit code and what it said."""
-        todoke = str(Path(sys.executable).with_name("todoke"))
+        return await self.command("audit", "--wait", str(wait))
+
+    async def command(self, name: str, *arguments: str) -> tuple[int, str]:
+        """Run another command on this pipeline; give its exit code and what it said."""
         process = await asyncio.create_subprocess_exec(
-            *(todoke, "audit", "--data", str(self.data), "--wait", str(wait)),
+            *(str(self.todoke), name, "--data", str(self.data), *arguments),
+            cwd=self.data.parent,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

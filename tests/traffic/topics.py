@@ -1,0 +1,18 @@
+"""Reading a public topic as any consumer would, with nothing but aiokafka."""
+
+from aiokafka import AIOKafkaConsumer
+
+
+async def latest_values(bootstrap_servers: str, topic: str) -> dict[bytes, bytes]:
+    """Read a topic from its beginning to its end, committed records only; give the last value of each key."""
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=bootstrap_servers, isolation_level="read_committed", auto_offset_reset="earliest"
+    )
+    values: dict[bytes, bytes] = {}
+    async with consumer:
+        partitions = list(consumer.assignment())
+        ends = await consumer.end_offsets(partitions)
+        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                values.update({record.key or b"": record.value or b"" for record in records})
+    return values
