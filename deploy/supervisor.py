@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 PROBE_PAUSE = 0.1
 """Seconds between two questions whether a child is ready."""
 READ = 65_536
+HOPELESS = 2
+"""Refusals of its configuration by a child that never worked, after which it is not started again. One may come of what
+a killed predecessor still holds for a moment; and what has worked once was configured well."""
 
 
 class ChildFailedError(TodokeError):
@@ -89,6 +92,7 @@ class Child:
         self._clock = clock
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
+        self._has_worked = False
         self._stopping = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._last_lines: list[str] = []
@@ -171,7 +175,7 @@ class Child:
             if self._clock.monotonic() - began >= self._policy.healthy_after:
                 deaths = 0
             deaths += 1
-            if code == Exit.MISUSED:
+            if code == Exit.MISUSED and not self._has_worked and deaths >= HOPELESS:
                 raise ConfigurationError(f"{self.name} refuses its configuration{self._words()}")
             if self._policy.give_up_after and deaths >= self._policy.give_up_after:
                 raise ChildFailedError(f"{self.name} died {deaths} times in a row{self._words()}")
@@ -206,6 +210,7 @@ class Child:
         while not await launch.ready():  # noqa: ASYNC110 - another process's state raises no event here
             await asyncio.sleep(PROBE_PAUSE)
         self._ready.set()
+        self._has_worked = True
         self._changed()
 
     async def _pass_on(self, process: asyncio.subprocess.Process) -> None:

@@ -24,9 +24,11 @@ class Lines:
         self.lines.append(line)
 
 
-def child(code: str, lines: Lines, *, give_up_after: int = 0, start_deadline: float = 30.0) -> Child:
+def child(
+    code: str, lines: Lines, *, give_up_after: int = 0, start_deadline: float = 30.0, ready: bool = True
+) -> Child:
     async def has_spoken() -> bool:
-        return bool(lines.lines)
+        return ready and bool(lines.lines)
 
     return Child(
         "child",
@@ -76,13 +78,13 @@ async def test_a_child_that_ignores_the_signal_is_killed_after_the_deadline() ->
     assert keeper.pid is None
 
 
-async def test_bad_configuration_is_told_in_the_childs_own_words_and_not_tried_again() -> None:
-    keeper = child("import sys; print('set the key'); sys.exit(2)", Lines())
+async def test_bad_configuration_is_told_in_the_childs_own_words_and_not_tried_for_long() -> None:
+    keeper = child("import sys; print('set the key'); sys.exit(2)", Lines(), ready=False)
     keeper.start()
 
     with pytest.raises(ConfigurationError, match="set the key"):
         await keeper.failed()
-    assert keeper.restarts == 0
+    assert keeper.restarts == 1
 
 
 async def test_too_many_deaths_in_a_row_are_the_end() -> None:
