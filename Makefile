@@ -9,6 +9,7 @@ PYTHON ?= $(shell for name in python3.11 python3 python3.12 python3.13 python; d
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= data
+EVENTS ?= 1000000
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 MADE := $(VENV)/.made
@@ -17,7 +18,7 @@ INSTALLED := $(VENV)/.installed
 FETCHED := $(VENV)/.fetched
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format types layers unit integration acceptance wheel clean
+.PHONY: help setup run test lint format types layers unit integration acceptance bench wheel clean
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +52,9 @@ integration: setup ## Tests with real Kafka and the real ClickHouse engine
 
 acceptance: setup ## Tests of the installed command, from outside
 	$(BIN)/pytest tests/acceptance
+
+bench: setup ## Measure the whole pipeline: a million events with resends (EVENTS=…)
+	$(BIN)/python -m tests.benchmarks.pipeline --events $(EVENTS)
 
 wheel: $(INSTALLED) ## Build dist/todoke-*.whl
 	$(PIP) wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .

@@ -56,7 +56,7 @@ def main() -> int:
         "--resends", type=float, default=0.1, help="share of the posts sent again (default: %(default)s)"
     )
     parser.add_argument("--batch", type=int, default=100, help="events a post, the provider's default is 100")
-    parser.add_argument("--connections", type=int, default=16, help="posts under way at a time (default: %(default)s)")
+    parser.add_argument("--connections", type=int, default=64, help="posts under way at a time (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="todoke-bench-") as folder:
