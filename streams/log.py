@@ -46,6 +46,7 @@ class Log:
         try:
             await self._client.start()
         except KafkaConnectionError as error:
+            await self._client.stop()
             raise KafkaUnreachableError(
                 f"Kafka does not answer at {self._connection.bootstrap_servers}: start it, or correct the address"
             ) from error
@@ -131,8 +132,8 @@ class Log:
     @asynccontextmanager
     async def _reader(self, tp: TopicPartition, start: int) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = self._consumer()
-        await consumer.start()
         try:
+            await consumer.start()
             consumer.assign([tp])
             consumer.seek(tp, start)
             yield consumer

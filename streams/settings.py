@@ -45,6 +45,9 @@ class WorkerSettings(BaseModel):
     request_timeout: float = Field(default=30.0, ge=1, le=600, description="seconds, 1 to 600")
     """Seconds after which a request to Kafka that was not answered is made again."""
 
+    metadata_interval: float = Field(default=30.0, ge=0.5, le=600, description="seconds, 0.5 to 600")
+    """Seconds after which a change of the inbox topic (made anew, more partitions) is noticed at the latest."""
+
     nudge: float = Field(default=3.0, ge=0.1, le=60, description="seconds, 0.1 to 60")
     """Seconds that a partition may stand still, with something to do, before reading it is set right again."""
 

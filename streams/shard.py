@@ -302,7 +302,7 @@ class Shard:
         while True:
             try:
                 work = await self._try_to_begin()
-            except (KafkaError, PublishError) as error:
+            except (KafkaError, PublishError, OSError) as error:
                 logger.warning("Shard %d cannot be loaded now, trying again: %r", self.number, error)
                 await asyncio.sleep(RETRY_SECONDS)
             else:

@@ -265,7 +265,7 @@ async def test_an_inbox_that_was_made_anew_begins_a_new_epoch(stage: Stage) -> N
 
 async def test_a_worker_notices_that_its_inbox_was_made_anew(stage: Stage) -> None:
     events = mails(0, 60)
-    async with stage.running(nudge=0.5) as worker:
+    async with stage.running(nudge=0.5, metadata_interval=1) as worker:
         await stage.put([make_chunk(events[at : at + 10]) for at in range(0, 40, 10)])
         await worker.until_idle()
         await recreate_inbox(stage)
