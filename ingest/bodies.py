@@ -1,8 +1,6 @@
 """From the bytes of a body to values: decompressed, decoded, parsed, never beyond a limit. Pure functions."""
 
 import binascii
-import email.parser
-import email.policy
 import json
 import re
 import sys
@@ -22,6 +20,9 @@ else:
 API_KEY = "api_key"
 ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "zstd"})
 """Values of Content-Encoding that are understood (RFC 9110 section 8.4.1, RFC 8878)."""
+
+PARAMETERS = 1000
+"""Parameters that a form may have."""
 
 MEMBERS = 64
 """Members or frames that one compressed body may consist of. Each costs a copy of what follows it."""
@@ -112,11 +113,14 @@ def read_form(raw: bytes) -> dict[str, bytes]:
     """Parse ``application/x-www-form-urlencoded``; of parameters that repeat, the last one counts.
 
     Raises:
-        UnreadableError: a name is not UTF-8.
+        UnreadableError: a name is not UTF-8, or there are too many.
     """
+    pairs = raw.strip().split(b"&", PARAMETERS)
+    if len(pairs) > PARAMETERS:
+        raise UnreadableError(f"the body has more than {PARAMETERS} parameters")
     try:
-        pairs = [pair.partition(b"=") for pair in raw.strip().split(b"&")]
-        return {_percent_decoded(name).decode(): _percent_decoded(value) for name, _, value in pairs}
+        parted = [pair.partition(b"=") for pair in pairs]
+        return {_percent_decoded(name).decode(): _percent_decoded(value) for name, _, value in parted}
     except UnicodeDecodeError as error:
         raise UnreadableError(f"the body is not form data in UTF-8: {error}") from error
 
@@ -131,27 +135,34 @@ def _percent_decoded(text: bytes) -> bytes:
 
 
 def read_multipart(raw: bytes, content_type: str) -> dict[str, bytes]:
-    """Parse ``multipart/form-data`` (RFC 7578).
+    """Parse ``multipart/form-data`` (RFC 7578), with line ends of either kind.
 
     Raises:
-        UnreadableError: there is no part with a name.
+        UnreadableError: there is no part with a name, or there are too many.
     """
-    head = b"Content-Type: " + content_type.encode("utf-8", "surrogateescape") + b"\r\n\r\n"
-    message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + raw)
+    boundary = _BOUNDARY.search(content_type)
     values = {}
-    for part in message.walk():
-        name = part.get_param("name", header="content-disposition")
-        payload = part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(payload, bytes):
-            values[name] = payload
+    if boundary is not None:
+        delimiter = re.escape(boundary[1].encode("utf-8", "surrogateescape"))
+        parts = re.split(rb"\r?\n--" + delimiter, b"\n" + raw, maxsplit=PARAMETERS + 2)
+        if len(parts) > PARAMETERS + 2:
+            raise UnreadableError(f"the body has more than {PARAMETERS} parts")
+        for part in parts[1:]:
+            head, *value = _BLANK_LINE.split(part, maxsplit=1)
+            name = _PART_NAME.search(head)
+            if name is not None and value:
+                values[name[1].decode("utf-8", "replace")] = value[0]
     if not values:
         raise UnreadableError("the body is not multipart/form-data with the boundary that its Content-Type announces")
     return values
 
 
+_BOUNDARY = re.compile(r'boundary="?([^";\s]{1,70})', re.IGNORECASE)
+_PART_NAME = re.compile(rb'content-disposition:[^\n]*[;\s]name="?([^"\r\n;]*)', re.IGNORECASE)
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _KEY_IN_JSON = re.compile(rb'("api_key"\s*:\s*)("(?:[^"\\]|\\.)*"?|[^\s,}\]]+)', re.DOTALL)
 _KEY_IN_FORM = re.compile(rb"(^|&)(api(?:_|%5[Ff])key=)[^&]*")
-_KEY_IN_PART = re.compile(rb'(name="?api_key"?[^\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n)[^\r\n]*')
+_KEY_IN_PART = re.compile(rb'(name="?api_key"?[^\n]{0,998}\n(?:[^\r\n]{1,998}\r?\n){0,9}\r?\n)[^\r\n]*')
 
 
 def without_key(raw: bytes) -> bytes:

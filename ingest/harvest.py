@@ -12,10 +12,16 @@ from streams.contracts.clock import rfc3339
 from streams.contracts.dead_letter import Reason
 from streams.contracts.errors import TodokeError
 from streams.contracts.events import Event
-from streams.contracts.identity import event_id
+from streams.contracts.identity import SEPARATOR, event_id
 
 FIRST_YEAR, LAST_YEAR = 1970, 2299
 """Years that a time may lie in: ClickHouse's DateTime64 ends there, and no mail was sent before."""
+
+REJECTS_LIMIT = 1000
+"""Records of one post that become dead letters of their own. Each takes much more room than in the body."""
+
+KEY_LIMIT = 4096
+"""Characters that message id and recipient may have together: they become keys, and RFC 5322 allows 998 a line."""
 
 _TEXTS = {str}
 
@@ -49,6 +55,18 @@ class Harvest:
 
     events: list[Event] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+
+    def put_aside(self, reject: Reject) -> None:
+        """Take a record that makes no event.
+
+        Raises:
+            UnreadableError: there are so many of them that the body is to be kept as a whole instead.
+        """
+        self.rejects.append(reject)
+        if len(self.rejects) > REJECTS_LIMIT:
+            raise UnreadableError(
+                f"more than {REJECTS_LIMIT} records make no event, the last one: {reject.detail}", reject.reason
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +160,21 @@ class Identities:
         multiplicity = self._multiplicities.get(first, 0)
         self._multiplicities[first] = multiplicity + 1
         return event_id(words, multiplicity) if multiplicity else first
+
+
+def check_key(message_id: str, recipient: str) -> None:
+    """Check that an event can be told from others by what it is about.
+
+    Raises:
+        AsideError: it has neither, or what no mail has.
+    """
+    key = message_id + recipient
+    if not key:
+        raise AsideError(Reason.RECORD_SHAPE, "it has neither a message id nor a recipient")
+    if len(key) > KEY_LIMIT or SEPARATOR in key:
+        raise AsideError(
+            Reason.RECORD_SHAPE, f"its message id and recipient have over {KEY_LIMIT} characters or hold U+001F"
+        )
 
 
 def texts(record: object) -> dict[str, str]:

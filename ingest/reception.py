@@ -1,6 +1,6 @@
 """Receiving a body within its limits, and reading it as far as that goes before anybody knows who sent it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
@@ -21,6 +21,7 @@ class Body:
     """Bytes, decompressed."""
     parcel: Parcel | None = None
     reject: Reject | None = None
+    """Any key is still in it."""
 
     @property
     def api_key(self) -> str | None:
@@ -33,7 +34,7 @@ class Body:
         Raises:
             MalformedError: it is unreadable, and that is to be told instead.
         """
-        reject = self.reject
+        reject = self.reject and replace(self.reject, raw=bodies.without_key(self.reject.raw))
         if self.parcel is not None:
             try:
                 return provider.harvest(self.parcel, context)
@@ -75,7 +76,7 @@ async def receive(request: web.Request, limit: int, provider: Provider, hold: Ho
     except OverLimitError as error:
         raise _too_large(limit) from error
     except UnreadableError as error:
-        return Body(size=len(raw), reject=Reject(error.reason, str(error), bodies.without_key(raw)))
+        return Body(size=len(raw), reject=Reject(error.reason, str(error), raw))
 
 
 async def _receive_bytes(request: web.Request, limit: int, hold: Hold) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ingest.bodies import API_KEY, UnreadableError, read_form, read_json, read_multipart, without_key
-from ingest.harvest import AsideError, Context, Harvest, Identities, Parcel, Reject, Times, dump, texts
+from ingest.harvest import AsideError, Context, Harvest, Identities, Parcel, Reject, Times, check_key, dump, texts
 from streams.contracts import identity
 from streams.contracts.dead_letter import Reason
 from streams.contracts.events import Event, EventType
@@ -93,7 +93,7 @@ class CustomersMailCloud:
                 harvest.events.append(reading.event(record))
             except AsideError as aside:
                 post = {"event_type": kind, "server_composition": composition, "event": {kind: [record]}}
-                harvest.rejects.append(Reject(aside.reason, f"record {number}: {aside}", dump(post)))
+                harvest.put_aside(Reject(aside.reason, f"record {number}: {aside}", dump(post)))
         return harvest
 
 
@@ -152,8 +152,9 @@ class _Reading:
             status, to = get("status", ""), get("to") or get("envelopeTo", "")
         recipient = identity.recipient(to)
         created = get("created")
-        if created is None or not status or not (message_id or recipient):
-            raise AsideError(Reason.RECORD_SHAPE, "an event has created, status, and messageId or an address")
+        if created is None or not status:
+            raise AsideError(Reason.RECORD_SHAPE, "it has no status or no created")
+        check_key(message_id, recipient)
         occurred_at = self._times.read(created)
         if occurred_at is None:
             raise AsideError(Reason.RECORD_TIME, f"created is {created[:60]!r}, no time like 2023-01-25 14:03:06")

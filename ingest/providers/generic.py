@@ -3,7 +3,7 @@
 import re
 
 from ingest.bodies import UnreadableError, read_json
-from ingest.harvest import AsideError, Context, Harvest, Identities, Parcel, Reject, Times, dump, texts
+from ingest.harvest import AsideError, Context, Harvest, Identities, Parcel, Reject, Times, check_key, dump, texts
 from streams.contracts import identity
 from streams.contracts.dead_letter import Reason
 from streams.contracts.events import Event, EventType
@@ -34,7 +34,7 @@ class Generic:
                 harvest.events.append(reading.event(record))
             except AsideError as aside:
                 raw = record if isinstance(record, bytes) else dump(record)
-                harvest.rejects.append(Reject(aside.reason, f"event {number}: {aside}", raw))
+                harvest.put_aside(Reject(aside.reason, f"event {number}: {aside}", raw))
         return harvest
 
 
@@ -58,8 +58,9 @@ class _Reading:
         message_id = identity.message_id(get("message_id", ""))
         recipient = identity.recipient(get("recipient", ""))
         occurred_raw = get("occurred_at")
-        if occurred_raw is None or not word or not (message_id or recipient):
-            raise AsideError(Reason.RECORD_SHAPE, "an event has type, occurred_at, and message_id or recipient")
+        if occurred_raw is None or not word:
+            raise AsideError(Reason.RECORD_SHAPE, "it has no type or no occurred_at")
+        check_key(message_id, recipient)
         occurred_at = self._times.read(occurred_raw)
         if occurred_at is None:
             raise AsideError(

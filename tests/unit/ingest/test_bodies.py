@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ingest.bodies import (
     MEMBERS,
+    PARAMETERS,
     OverLimitError,
     UnreadableError,
     decompress,
@@ -19,7 +20,7 @@ from ingest.bodies import (
     without_key,
 )
 
-TEXT = "メール & = % + \r\n <a@b> \x00"
+TEXT = "メール & = % + \r\n\n\r\n\r\n <a@b> \x00"
 COMPRESSED = [
     ("gzip", gzip.compress),
     ("deflate", zlib.compress),
@@ -133,3 +134,19 @@ def test_blanks_keys_out_of_whatever_is_kept(raw: bytes) -> None:
 def test_leaves_everything_else_as_it_is() -> None:
     raw = b'{"event":"api_key","other_api_key":"1"} a=1&my_api_key=2'
     assert without_key(raw) == raw
+
+
+def test_bounds_what_many_parameters_cost() -> None:
+    assert len(read_form(b"&".join(b"%d=" % number for number in range(PARAMETERS)))) == PARAMETERS
+    with pytest.raises(UnreadableError, match="parameters"):
+        read_form(b"&" * PARAMETERS)
+    part = b'--b\r\nContent-Disposition: form-data; name="%d"\r\n\r\n1\r\n'
+    parts = b"".join(part % number for number in range(PARAMETERS + 1))
+    with pytest.raises(UnreadableError, match="parts"):
+        read_multipart(parts + b"--b--", "multipart/form-data; boundary=b")
+    assert len(read_multipart(parts.replace(part % 0, b"") + b"--b--", "multipart/form-data; boundary=b")) == PARAMETERS
+
+
+def test_multipart_with_bare_line_feeds() -> None:
+    raw = b"--b\nContent-Type: text/plain\nContent-Disposition: form-data; name=a\n\n1\n\n2\n--b--\n"
+    assert read_multipart(raw, 'multipart/form-data; boundary="b"') == {"a": b"1\n\n2"}

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from ingest.bodies import UnreadableError
-from ingest.harvest import Context, Harvest
+from ingest.harvest import KEY_LIMIT, REJECTS_LIMIT, Context, Harvest
 from ingest.providers.customers_mail_cloud import BOUNCES, DELIVERIES, CustomersMailCloud
 from streams.contracts.dead_letter import Reason
 from streams.contracts.events import Event
@@ -260,3 +260,18 @@ def test_a_bad_record_is_put_aside_alone_and_can_be_posted_again(
 def test_a_message_id_alone_makes_an_event_and_so_does_an_address_alone(context: Context) -> None:
     assert one(context, to="")["recipient"] == ""
     assert one(context, messageId="")["message_id"] == ""
+
+
+@pytest.mark.parametrize(
+    "fields", [{"to": "x" * KEY_LIMIT}, {"messageId": "x" * KEY_LIMIT}, {"to": "a\x1fb"}, {"messageId": "<a\x1fb>"}]
+)
+def test_what_can_be_no_key_is_put_aside(fields: dict[str, str], context: Context) -> None:
+    found = harvest(post({**RECORD, **fields}), JSON, context)
+    assert [reject.reason for reject in found.rejects] == [Reason.RECORD_SHAPE]
+
+
+def test_a_body_of_bad_records_is_kept_as_a_whole(context: Context) -> None:
+    assert len(harvest(post(*[{}] * REJECTS_LIMIT, RECORD), JSON, context).rejects) == REJECTS_LIMIT
+    with pytest.raises(UnreadableError, match="more than 1000 records") as refused:
+        harvest(post(*[{}] * (REJECTS_LIMIT + 1), RECORD), JSON, context)
+    assert refused.value.reason == Reason.RECORD_SHAPE
