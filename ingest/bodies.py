@@ -1,6 +1,7 @@
 """From the bytes of a body to values: decompressed, decoded, parsed, never beyond a limit. Pure functions."""
 
 import binascii
+import contextlib
 import json
 import re
 import sys
@@ -161,12 +162,25 @@ _BOUNDARY = re.compile(r'boundary="?([^";\s]{1,70})', re.IGNORECASE)
 _PART_NAME = re.compile(rb'content-disposition:[^\n]*[;\s]name="?([^"\r\n;]*)', re.IGNORECASE)
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _KEY_IN_JSON = re.compile(rb'("api_key"\s*:\s*)("(?:[^"\\]|\\.)*"?|[^\s,}\]]+)', re.DOTALL)
-_KEY_IN_FORM = re.compile(rb"(^|&)(api(?:_|%5[Ff])key=)[^&]*")
-_KEY_IN_PART = re.compile(rb'(name="?api_key"?[^\n]{0,998}\n(?:[^\r\n]{1,998}\r?\n){0,9}\r?\n)[^\r\n]*')
+_KEY_IN_FORM = re.compile(rb"((?:^|&)api(?:_|%5[Ff])key=)([^&]*)")
+_KEY_IN_PART = re.compile(rb'(name="?api_key"?[^\n]{0,998}\n(?:[^\r\n]{1,998}\r?\n){0,9}\r?\n)([^\r\n]*)')
+
+
+def find_key(raw: bytes) -> str | None:
+    """Find the ``api_key`` in a body that cannot be read, so that it is known whether to keep it."""
+    if found := _KEY_IN_JSON.search(raw):
+        with contextlib.suppress(orjson.JSONDecodeError):
+            key = orjson.loads(found[2])
+            return key if isinstance(key, str) else None
+    elif found := _KEY_IN_FORM.search(raw):
+        return _percent_decoded(found[2]).decode("utf-8", "replace")
+    elif found := _KEY_IN_PART.search(raw):
+        return found[2].decode("utf-8", "replace")
+    return None
 
 
 def without_key(raw: bytes) -> bytes:
     """Blank out every ``api_key`` in bytes of whatever form, readable or not, before they are kept."""
     raw = _KEY_IN_JSON.sub(rb'\1""', raw)
-    raw = _KEY_IN_FORM.sub(rb"\1\2", raw)
+    raw = _KEY_IN_FORM.sub(rb"\1", raw)
     return _KEY_IN_PART.sub(rb"\1", raw)

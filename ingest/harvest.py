@@ -187,10 +187,15 @@ def texts(record: object) -> dict[str, str]:
         raise AsideError(Reason.RECORD_SHAPE, "it is no object")
     if set(map(type, record.values())) <= _TEXTS:
         return record
-    return {name: _text(value) for name, value in record.items()}
+    return {name: text(value) for name, value in record.items()}
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """Give a value as text: nothing for null, JSON for what is no text.
+
+    Raises:
+        UnreadableError: as `dump`.
+    """
     if isinstance(value, str):
         return value
     return "" if value is None else dump(value).decode()

@@ -26,7 +26,9 @@ class Body:
     @property
     def api_key(self) -> str | None:
         """The key that it shows."""
-        return self.parcel.api_key if self.parcel is not None else None
+        if self.parcel is not None:
+            return self.parcel.api_key
+        return bodies.find_key(self.reject.raw) if self.reject is not None else None
 
     def harvest(self, provider: Provider, malformed: Malformed, context: Context) -> Harvest:
         """Make events of it, and a dead letter where it is unreadable.

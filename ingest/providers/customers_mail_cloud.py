@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ingest.bodies import API_KEY, UnreadableError, read_form, read_json, read_multipart, without_key
-from ingest.harvest import AsideError, Context, Harvest, Identities, Parcel, Reject, Times, check_key, dump, texts
+from ingest.harvest import AsideError, Context, Harvest, Identities, Parcel, Reject, Times, check_key, dump, text, texts
 from streams.contracts import identity
 from streams.contracts.dead_letter import Reason
 from streams.contracts.events import Event, EventType
@@ -113,16 +113,17 @@ def _opened(content: Any) -> tuple[str, str, list[Any]]:
     if not isinstance(content, dict):
         raise UnreadableError("the body is no object with event_type and event", Reason.BODY_SHAPE)
     kind = content.get("event_type")
-    if not isinstance(kind, str) or kind not in KINDS:
-        known = ", ".join(KINDS)
-        raise UnreadableError(f"event_type is {str(kind)[:60]!r}, which is none of {known}", Reason.BODY_SHAPE)
+    if not isinstance(kind, str):
+        raise UnreadableError("event_type is missing or no text", Reason.BODY_SHAPE)
+    if kind not in KINDS:
+        raise UnreadableError(f"event_type is {kind[:60]!r}, which is none of {', '.join(KINDS)}", Reason.BODY_SHAPE)
     event = content.get("event")
     if isinstance(event, bytes | str):
         event = read_json(event if isinstance(event, bytes) else event.encode())
     records = event.get(kind) if isinstance(event, dict) else None
     if not isinstance(records, list):
         raise UnreadableError(f"event holds no array {kind!r}", Reason.BODY_SHAPE)
-    return kind, str(content.get("server_composition") or ""), records
+    return kind, text(content.get("server_composition")), records
 
 
 class _Reading:

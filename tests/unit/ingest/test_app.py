@@ -311,10 +311,13 @@ async def test_the_key_in_the_body(
 
 async def test_a_broken_body_with_a_key_is_kept_without_it(start: Start, http: aiohttp.ClientSession, log: Log) -> None:
     role = await start(source(api_keys=["s3cret"], bearer_tokens=["token"]))
+    url = f"{role.url}/v1/webhooks/cmc"
     raw = b'{"api_key":"s3cret","event_type":'
-    headers = {**JSON, "Authorization": "Bearer token"}
-    assert (await answer(http.post(f"{role.url}/v1/webhooks/cmc", data=raw, headers=headers)))[0] == 200
-    assert b64decode(log.lines("dead_letters")[0]["raw_base64"]) == b'{"api_key":"","event_type":'
+    for headers in (JSON, {**JSON, "Authorization": "Bearer token"}):
+        assert (await answer(http.post(url, data=raw, headers=headers)))[0] == 200
+    await refused(http.post(url, data=raw.replace(b"3", b"4"), headers=JSON), 401, "wrong-secret")
+    letters = [b64decode(letter["raw_base64"]) for letter in log.lines("dead_letters")]
+    assert letters == [b'{"api_key":"","event_type":'] * 2
 
 
 async def test_events_in_the_own_form(start: Start, http: aiohttp.ClientSession, log: Log) -> None:

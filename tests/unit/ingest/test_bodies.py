@@ -14,6 +14,7 @@ from ingest.bodies import (
     OverLimitError,
     UnreadableError,
     decompress,
+    find_key,
     read_form,
     read_json,
     read_multipart,
@@ -129,6 +130,22 @@ def test_refuses_multipart_without_its_boundary(content_type: str) -> None:
 )
 def test_blanks_keys_out_of_whatever_is_kept(raw: bytes) -> None:
     assert b"s3cret" not in without_key(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "key"),
+    [
+        (b'{"api_key":"s3\\u0063ret","a":', "s3cret"),
+        (b'{"api_key":"s3cret', None),
+        (b'{"api_key":17,', None),
+        (b"event=%7B&api%5Fkey=s3%63ret&a=1", "s3cret"),
+        (b'--b\r\nContent-Disposition: form-data; name="api_key"\r\n\r\ns3cret\r\n--b', "s3cret"),
+        (b'{"a":', None),
+        (b"", None),
+    ],
+)
+def test_finds_keys_in_what_cannot_be_read(raw: bytes, key: str | None) -> None:
+    assert find_key(raw) == key
 
 
 def test_leaves_everything_else_as_it_is() -> None:

@@ -209,6 +209,11 @@ def test_the_identity_is_made_of_the_words_of_the_provider(context: Context) -> 
         (b'"text"', Reason.BODY_SHAPE),
         (b"{}", Reason.BODY_SHAPE),
         (b'{"event_type":["deliveries"]}', Reason.BODY_SHAPE),
+        (b'{"event_type":' + b"[" * 1000 + b"]" * 1000 + b"}", Reason.BODY_SHAPE),
+        (
+            b'{"event_type":"bounces","event":{"bounces":[]},"server_composition":' + b"[" * 999 + b"]" * 999 + b"}",
+            Reason.BODY_SHAPE,
+        ),
         (b'{"event_type":"opens","event":{"opens":[]}}', Reason.BODY_SHAPE),
         (b'{"event_type":"bounces"}', Reason.BODY_SHAPE),
         (b'{"event_type":"bounces","event":{"deliveries":[]}}', Reason.BODY_SHAPE),
