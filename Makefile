@@ -28,7 +28,8 @@ setup: $(INSTALLED) $(FETCHED) ## Make the environment and fetch what is needed,
 run: setup ## Run the whole pipeline here, with sample payloads, until Ctrl-C
 	@$(BIN)/todoke up --demo --data $(DATA)
 
-test: lint types layers unit integration acceptance ## Everything that must be green
+test: lint types layers setup ## Everything that must be green, the quickest first
+	$(BIN)/pytest tests/unit tests/contract tests/integration tests/acceptance
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

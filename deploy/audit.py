@@ -9,11 +9,10 @@ from deploy.progress import Stage, stages
 from deploy.settings import Settings
 from deploy.tables import Tables
 from streams.contracts.clock import Clock, Deadline
-from streams.contracts.errors import TodokeError
 
 NAMED = 20
 """Receipts that are named when something is missing."""
-LOOK_AGAIN = 0.25
+LOOK_AGAIN = 0.5
 """Seconds between two looks whether everything has been worked off."""
 
 RECEIPTS = """
@@ -46,12 +45,6 @@ from losses
 order by losses.found_at
 limit {limit:UInt32}
 """
-
-
-class NotIdleError(TodokeError):
-    """The pipeline still works."""
-
-    retriable = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -97,6 +97,8 @@ class LocalSettings(Section):
     """Seconds until a process that died is started again, the first time; doubles each time."""
     restart_pause_limit: float = Field(default=30.0, gt=0, le=3600, description="seconds")
     """Seconds that this pause may grow to."""
+    silence: float = Field(default=60.0, gt=0, le=3600, description="seconds")
+    """Seconds without a sign of life after which a process counts as hung and is killed, to be started again."""
     healthy_after: float = Field(default=60.0, gt=0, le=3600, description="seconds")
     """Seconds of life after which a process counts as healthy and the pause is short again."""
     give_up_after: int = Field(default=0, ge=0, description="0 is never")

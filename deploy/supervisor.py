@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 PROBE_PAUSE = 0.1
 """Seconds between two questions whether a child is ready."""
+WATCH_PAUSE = 5.0
+"""Seconds between two questions for a sign of life."""
 READ = 65_536
 HOPELESS = 2
 """Refusals of its configuration by a child that never worked, after which it is not started again. One may come of what
@@ -43,6 +45,8 @@ class Launch:
     env: Mapping[str, str]
     ready: Callable[[], Awaitable[bool]]
     """Asks the running program whether it does its work; must not raise."""
+    alive: Callable[[], Awaitable[bool]] | None = None
+    """Asks it for a sign of life, once it has been ready; must not raise. ``None`` for a program that gives none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +58,8 @@ class Policy:
     pause: float
     """Until it is started again, the first time; doubles with each death in a row."""
     pause_limit: float
+    silence: float
+    """Without a sign of life, after which it counts as hung and is killed."""
     healthy_after: float
     """A life of this length ends the row of deaths."""
     give_up_after: int
@@ -212,6 +218,20 @@ class Child:
         self._ready.set()
         self._has_worked = True
         self._changed()
+        if launch.alive is not None:
+            await self._watch(launch.alive)
+
+    async def _watch(self, alive: Callable[[], Awaitable[bool]]) -> None:
+        """Kill a process that lives and does not answer any more, so that it is started again."""
+        heard = self._clock.monotonic()
+        while self._clock.monotonic() - heard < self._policy.silence:
+            await asyncio.sleep(min(WATCH_PAUSE, self._policy.silence / 4))
+            if await alive():
+                heard = self._clock.monotonic()
+        logger.error("%s has given no sign of life for %g s and is killed", self.name, self._policy.silence)
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
 
     async def _pass_on(self, process: asyncio.subprocess.Process) -> None:
         if process.stdout is None:

@@ -55,9 +55,23 @@ def command(
         return runner.run(_run(environment, folder, demo=demo))
 
 
+def _addresses(pipeline: LocalPipeline) -> str:
+    programs, sources = pipeline.programs, pipeline.settings.sources
+    webhooks = [f"webhooks    {programs.http}/v1/webhooks/{name}" for name in sources]
+    return "\n".join(
+        [
+            *webhooks,
+            f"events      {programs.http}/v1/events",
+            f"metrics     {programs.http}/metrics",
+            f"ClickHouse  {programs.clickhouse}  (database {pipeline.settings.clickhouse.database})",
+            f"Kafka       {pipeline.settings.kafka.bootstrap_servers}",
+        ]
+    )
+
+
 async def _show(pipeline: LocalPipeline) -> None:
     try:
-        told = await show(pipeline.own_settings(), pipeline.http, pipeline.clickhouse, SystemClock())
+        told = await show(pipeline.settings, pipeline.programs.http, pipeline.programs.clickhouse, SystemClock())
     except TodokeError as error:
         told = f"the samples did not come through: {error}"
     click.echo(f"\n{told}\n\nCtrl-C stops everything; the next start finds it again.")
@@ -67,9 +81,7 @@ async def _run(environment: Environment, folder: DataFolder, *, demo: bool) -> E
     pipeline = LocalPipeline(environment, data=folder)
     async with pipeline.running():
         if not pipeline.is_stopping:
-            click.echo(f"webhooks    {pipeline.http}/v1/webhooks/{next(iter(environment.settings.sources))}")
-            click.echo(f"ClickHouse  {pipeline.clickhouse}")
-            click.echo(f"Kafka       {pipeline.kafka}")
+            click.echo(_addresses(pipeline))
             click.echo("ready")
             if demo:
                 await pipeline.unless_stopped(_show(pipeline))

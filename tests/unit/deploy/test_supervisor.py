@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import psutil
@@ -25,16 +26,27 @@ class Lines:
 
 
 def child(
-    code: str, lines: Lines, *, give_up_after: int = 0, start_deadline: float = 30.0, ready: bool = True
+    code: str,
+    lines: Lines,
+    *,
+    give_up_after: int = 0,
+    start_deadline: float = 30.0,
+    ready: bool = True,
+    alive: Callable[[], Awaitable[bool]] | None = None,
 ) -> Child:
     async def has_spoken() -> bool:
         return ready and bool(lines.lines)
 
     return Child(
         "child",
-        lambda: Launch(argv=[sys.executable, "-c", code], env=dict(os.environ), ready=has_spoken),
+        lambda: Launch(argv=[sys.executable, "-c", code], env=dict(os.environ), ready=has_spoken, alive=alive),
         policy=Policy(
-            start_deadline=start_deadline, pause=0.01, pause_limit=0.05, healthy_after=60, give_up_after=give_up_after
+            start_deadline=start_deadline,
+            pause=0.01,
+            pause_limit=0.05,
+            silence=0.4,
+            healthy_after=60,
+            give_up_after=give_up_after,
         ),
         output=lines,
         changed=lambda: None,
@@ -66,6 +78,21 @@ async def test_a_child_that_dies_is_started_again_and_stops_when_told() -> None:
     assert keeper.pid is None
     with pytest.raises(ProcessLookupError):
         os.kill(second, 0)
+
+
+async def test_a_child_that_gives_no_sign_of_life_is_killed_and_started_again() -> None:
+    async def silent() -> bool:
+        return False
+
+    keeper = child(LIVES, Lines(), alive=silent)
+    keeper.start()
+    await keeper.until_ready()
+
+    async def restarts() -> int:
+        return keeper.restarts
+
+    await eventually(restarts, lambda count: count > 0)
+    await keeper.stop(deadline(10))
 
 
 async def test_a_child_that_ignores_the_signal_is_killed_after_the_deadline() -> None:

@@ -1,0 +1,159 @@
+"""The programs that make up a local pipeline: how each is started, and how one learns that it works."""
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from deploy.environment import for_child
+from deploy.ports import chosen_port, free_port
+from deploy.probe import http_status, listens
+from deploy.settings import Settings
+from deploy.supervisor import Launch
+
+LOOPBACK = "127.0.0.1"
+EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ports:
+    """Where clients connect."""
+
+    http: int
+    kafka: int
+    clickhouse: int
+
+    @classmethod
+    def chosen(cls, settings: Settings) -> "Ports":
+        """Take the ports that the settings name, or pick some.
+
+        Raises:
+            ConfigurationError: one of them is in use.
+        """
+        local, ingest = settings.local, settings.ingest
+        return cls(
+            http=chosen_port(ingest.host, ingest.port, purpose="webhooks", flag="--http-port"),
+            kafka=chosen_port(LOOPBACK, local.kafka_port, purpose="Kafka", flag="--kafka-port"),
+            clickhouse=chosen_port(LOOPBACK, local.clickhouse_port, purpose="ClickHouse", flag="--clickhouse-port"),
+        )
+
+
+class Programs:
+    """What `todoke up` starts."""
+
+    def __init__(self, *, settings: Settings, file: Path | None, data: Path, ports: Ports) -> None:
+        """Describe them.
+
+        Args:
+            settings: as the user gave them.
+            file: the configuration that the roles read as well.
+            data: the data folder.
+            ports: where clients connect.
+        """
+        kafka = type(settings.kafka)(bootstrap_servers=f"{LOOPBACK}:{ports.kafka}")
+        # One broker, which has no replicas: what it acknowledges must be on disk.
+        topics = settings.topics.model_copy(update={"replication_factor": 1, "fsync": True})
+        clickhouse = settings.clickhouse.model_copy(
+            update={"host": LOOPBACK, "port": ports.clickhouse, "secure": False, "ca_cert": None}
+        )
+        self.settings = settings.model_copy(update={"kafka": kafka, "topics": topics, "clickhouse": clickhouse})
+        """What the user gave, with the addresses of this pipeline's own Kafka and ClickHouse."""
+        self.ports = ports
+        self.admin_ports: dict[str, int] = {}
+        """Where each role serves its health and metrics, as of its last start."""
+        self._file = file
+        self._data = data
+        host = settings.ingest.host
+        self._ingest_host = LOOPBACK if host in EVERYWHERE else host
+
+    @property
+    def http(self) -> str:
+        """Where webhooks go."""
+        return f"http://{self._ingest_host}:{self.ports.http}"
+
+    @property
+    def clickhouse(self) -> str:
+        """Where ClickHouse's clients connect."""
+        return f"http://{LOOPBACK}:{self.ports.clickhouse}"
+
+    @property
+    def addresses(self) -> dict[str, Any]:
+        """Settings by dotted key that lead another process to this pipeline."""
+        topics = self.settings.topics
+        return {
+            "kafka.bootstrap_servers": self.settings.kafka.bootstrap_servers,
+            "kafka.security_protocol": self.settings.kafka.security_protocol,
+            "clickhouse.host": LOOPBACK,
+            "clickhouse.port": self.ports.clickhouse,
+            "clickhouse.database": self.settings.clickhouse.database,
+            "clickhouse.secure": False,
+            "topics.prefix": topics.prefix,
+            "topics.shards": topics.shards,
+            "topics.horizon_days": topics.horizon_days,
+            "topics.replication_factor": topics.replication_factor,
+            "topics.fsync": topics.fsync,
+            "ingest.port": self.ports.http,
+        }
+
+    def launches(self) -> dict[str, Callable[[], Launch]]:
+        """Say of each program, by its name, how to start it."""
+        return {
+            "kafka": self._kafka,
+            "clickhouse": self._clickhouse,
+            "sink-clickhouse": partial(self._role, "sink-clickhouse", "sink", "clickhouse"),
+            "sink-topics": partial(self._role, "sink-topics", "sink", "topics"),
+            "worker": partial(self._role, "worker", "worker"),
+            "ingest": self._ingest,
+        }
+
+    def _kafka(self) -> Launch:
+        command = ("kafka", "--data", str(self._data), "--port", str(self.ports.kafka))
+        return self._launch(command, ready=partial(listens, LOOPBACK, self.ports.kafka))
+
+    def _clickhouse(self) -> Launch:
+        command = ("clickhouse", "--data", str(self._data), "--port", str(self.ports.clickhouse))
+        answers = partial(_says_ok, LOOPBACK, self.ports.clickhouse, "/ping")
+        return self._launch(command, ready=answers, alive=answers)
+
+    def _ingest(self) -> Launch:
+        return self._served(("ingest",), self._ingest_host, self.ports.http)
+
+    def _role(self, name: str, *command: str) -> Launch:
+        """Start a role with an admin port of its own, another one each time, in case the last one was taken since."""
+        self.admin_ports[name] = port = free_port(LOOPBACK)
+        return self._served(command, LOOPBACK, port, {"admin.host": LOOPBACK, "admin.port": port})
+
+    def _served(
+        self, command: Sequence[str], host: str, port: int, settings: Mapping[str, Any] | None = None
+    ) -> Launch:
+        return self._launch(
+            command,
+            settings,
+            ready=partial(_says_ok, host, port, "/readyz"),
+            alive=partial(_says_ok, host, port, "/healthz"),
+        )
+
+    def _launch(
+        self,
+        command: Sequence[str],
+        settings: Mapping[str, Any] | None = None,
+        *,
+        ready: Callable[[], Awaitable[bool]],
+        alive: Callable[[], Awaitable[bool]] | None = None,
+    ) -> Launch:
+        # -P keeps the current folder, where anything may lie, out of the module search path.
+        argv = [sys.executable, "-P", "-m", "deploy.cli", *command]
+        log = {"log.format": self.settings.log.format, "log.level": self.settings.log.level}
+        # A member of a consumer group that has a name gets its partitions back at once when it returns after a kill.
+        names = {f"{section}.instance": "local" for section in ("worker", "sink.clickhouse", "sink.topics")}
+        variables = for_child({**self.addresses, **names, **log, **(settings or {})})
+        variables["TODOKE_DATA"] = str(self._data)
+        if self._file is not None:
+            variables["TODOKE_CONFIG"] = str(self._file.absolute())
+        return Launch(argv=argv, env=variables, ready=ready, alive=alive)
+
+
+async def _says_ok(host: str, port: int, path: str) -> bool:
+    return await http_status(host, port, path) == 200  # noqa: PLR2004 - HTTP's own word for ok
