@@ -50,7 +50,7 @@ class Position:
 
     def metadata(self) -> str:
         """Write all but the offset as the metadata of an offset commit (Kafka takes 4096 bytes by default)."""
-        intent = [self.intent.first, self.intent.last] if self.intent else None
+        intent = None if self.intent is None else [self.intent.first, self.intent.last]
         known = {"form": FORM, "epoch": self.epoch, "stamp": self.stamp, "linked": self.linked, "intent": intent}
         return json.dumps(known, separators=(",", ":"))
 
@@ -65,7 +65,7 @@ class Position:
             known = json.loads(metadata)
             if known["form"] != FORM:
                 return cls(offset=offset)
-            intent = Bounds(*known["intent"]) if known["intent"] else None
+            intent = None if known["intent"] is None else Bounds(*known["intent"])
             return cls(offset=offset, epoch=known["epoch"], stamp=known["stamp"], linked=known["linked"], intent=intent)
         except (ValueError, KeyError, TypeError):
             return cls(offset=offset)

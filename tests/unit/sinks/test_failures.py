@@ -1,0 +1,51 @@
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+
+from sinks.clickhouse.failures import CODES, Failure, classify, translate, translated
+from sinks.errors import RefusedError, SchemaError, UnreachableError
+from sinks.settings import ClickHouseConnection
+from streams.contracts.errors import ConfigurationError, TodokeError
+
+CONNECTION = ClickHouseConnection(host="db.example", port=8123, database="mail")
+
+
+@pytest.mark.parametrize(
+    ("error", "becomes", "says"),
+    [
+        (OperationalError("Network Error: refused"), UnreachableError, "refused"),
+        (ConnectionResetError("reset"), UnreachableError, "reset"),
+        (TimeoutError(), UnreachableError, "TimeoutError"),
+        (DatabaseError("too many parts", code=252), UnreachableError, "too many parts"),
+        (DatabaseError("memory", code=241), UnreachableError, "memory"),
+        (DatabaseError("never seen", code=99_999), UnreachableError, "never seen"),
+        (DatabaseError("no table", code=60), SchemaError, "todoke migrate"),
+        (DatabaseError("no database", code=81), SchemaError, "todoke migrate"),
+        (DatabaseError("no such user", code=516), ConfigurationError, "clickhouse.user"),
+        (DatabaseError("cannot parse", code=27), RefusedError, "nothing is skipped"),
+        (DatabaseError("too many rows", code=158), RefusedError, "limits"),
+    ],
+)
+def test_an_error_becomes_one_that_says_what_to_do(error: Exception, becomes: type[TodokeError], says: str) -> None:
+    translation = translate(error, CONNECTION)
+
+    assert type(translation) is becomes
+    assert says in str(translation)
+    assert "db.example:8123" in str(translation)
+
+
+def test_what_is_unknown_may_heal() -> None:
+    assert classify(None) is Failure.RETRY
+    assert classify(max(CODES) + 1) is Failure.RETRY
+
+
+def test_the_cause_is_kept() -> None:
+    cause = DatabaseError("gone", code=60)
+
+    with pytest.raises(SchemaError) as raised, translated(CONNECTION):
+        raise cause
+
+    assert raised.value.__cause__ is cause
+
+
+def test_a_message_of_many_lines_becomes_one() -> None:
+    assert "second" not in str(translate(DatabaseError("first\nsecond"), CONNECTION))

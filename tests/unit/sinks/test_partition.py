@@ -1,0 +1,271 @@
+"""The reader of one partition: every record that counts is in exactly one block, whatever else is in the log."""
+
+import logging
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sinks.block import Block
+from sinks.partition import STRAYS_TO_TELL, Limits, PartitionReader
+from sinks.position import Bounds, Position
+from streams.contracts.chain import Link
+from streams.contracts.codec import encode
+from streams.contracts.errors import FormError
+from streams.contracts.sections import Outbox
+
+WIDE = Limits(bytes=1 << 30, events=1 << 30)
+ONE_EACH = Limits(bytes=1, events=1)
+
+
+def record(link: Link, events: int = 1) -> bytes:
+    lines = b"".join(b'{"stamp":%d,"number":%d}\n' % (link.stamp, number) for number in range(events))
+    return encode(link.header(), {Outbox.EVENTS.value: lines})
+
+
+def founding(epoch: str = "one", stamp: int = -1, previous: int | None = None) -> Link:
+    return Link(epoch=epoch, stamp=stamp, previous=previous, founding=True)
+
+
+def following(link: Link) -> Link:
+    return Link(epoch=link.epoch, stamp=link.stamp + 1, previous=link.stamp)
+
+
+def chain(length: int, first: Link | None = None) -> list[Link]:
+    links = [first or founding()]
+    for _ in range(length - 1):
+        links.append(following(links[-1]))
+    return links
+
+
+def reader(position: Position | None = None, limits: Limits = WIDE) -> PartitionReader:
+    return PartitionReader(2, position or Position(offset=0), limits)
+
+
+def feed(target: PartitionReader, links: Sequence[Link], *, at: int = 0) -> PartitionReader:
+    for offset, link in enumerate(links, at):
+        target.feed(offset, record(link))
+    return target
+
+
+def blocks_of(target: PartitionReader) -> list[Block]:
+    blocks = []
+    while (block := target.cut()) is not None:
+        blocks.append(block)
+    return blocks
+
+
+def stamps(blocks: Sequence[Block]) -> list[int]:
+    return [one.header["stamp"] for block in blocks for one in block.records]
+
+
+def test_a_block_holds_everything_that_waits() -> None:
+    target = feed(reader(), chain(4))
+
+    block = target.cut()
+
+    assert block is not None
+    assert (block.partition, block.bounds, block.epoch, block.events) == (2, Bounds(0, 3), "one", 4)
+    assert block.before == Position(offset=0, intent=Bounds(0, 3))
+    assert block.after == Position(offset=4, epoch="one", stamp=2, linked=True)
+    assert block.section(Outbox.EVENTS).count(b"\n") == 4
+    assert target.cut() is None
+    assert target.waiting_bytes == target.waiting_events == 0
+
+
+def test_a_block_keeps_to_its_limits() -> None:
+    target = feed(reader(limits=Limits(bytes=1 << 30, events=2)), chain(5))
+
+    assert [block.bounds for block in blocks_of(target)] == [Bounds(0, 1), Bounds(2, 3), Bounds(4, 4)]
+
+
+def test_a_record_that_is_larger_than_a_block_may_be_goes_by_itself() -> None:
+    target = reader(limits=Limits(bytes=10, events=2))
+    target.feed(0, record(founding(), events=7))
+    target.feed(1, record(following(founding())))
+
+    assert [block.events for block in blocks_of(target)] == [7, 1]
+
+
+def test_a_block_never_spans_two_epochs() -> None:
+    old = chain(3)
+    new = chain(2, founding("two", stamp=-1, previous=old[-1].stamp))
+    target = feed(reader(), [*old, *new])
+
+    assert [(block.epoch, block.bounds) for block in blocks_of(target)] == [
+        ("one", Bounds(0, 2)),
+        ("two", Bounds(3, 4)),
+    ]
+
+
+def test_what_does_not_continue_the_chain_is_passed_over() -> None:
+    first, second, third = chain(3)
+    stray = Link(epoch="one", stamp=5, previous=4)
+    foreign = Link(epoch="two", stamp=1, previous=0)
+    target = feed(reader(), [first, second, second, stray, foreign, third])
+
+    blocks = blocks_of(target)
+
+    assert stamps(blocks) == [-1, 0, 1]
+    assert [block.bounds for block in blocks] == [Bounds(0, 5)]
+    assert target.ignored == 3
+
+
+def test_strays_alone_make_a_block_without_records() -> None:
+    first = feed(reader(), chain(2)).cut()
+    assert first is not None
+    target = reader(first.after)
+    target.feed(2, record(Link(epoch="one", stamp=0, previous=-1)))
+
+    block = target.cut()
+
+    assert block is not None
+    assert (block.records, block.events, block.after.offset) == ((), 0, 3)
+
+
+@given(
+    length=st.integers(2, 30),
+    copies=st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=8),
+    limit=st.integers(1, 12),
+    stop=st.integers(0, 40),
+    other_limit=st.integers(1, 12),
+)
+def test_a_reader_that_starts_again_anywhere_repeats_the_block_that_was_begun(
+    length: int, copies: list[tuple[int, int]], limit: int, stop: int, other_limit: int
+) -> None:
+    """Every prefix of deliveries, then a crash between intent and commit, then other limits: nothing twice or lost."""
+    log = chain(length)
+    for place, copied in copies:
+        log.insert(place % len(log) + 1, log[copied % length])
+    whole = feed(reader(limits=Limits(bytes=1 << 30, events=limit)), log)
+    blocks = blocks_of(whole)
+    begun = blocks[stop % len(blocks)]
+
+    offset = begun.before.offset
+    second = reader(Position.of(offset, begun.before.metadata()), Limits(bytes=1 << 30, events=other_limit))
+    feed(second, log[offset:], at=offset)
+    repeated = blocks_of(second)
+
+    assert repeated[0] == begun
+    assert stamps([*blocks[: stop % len(blocks)], *repeated]) == stamps(blocks) == list(range(-1, length - 1))
+
+
+def test_a_block_that_was_begun_waits_until_it_is_complete() -> None:
+    target = reader(Position(offset=0, intent=Bounds(0, 2)))
+    links = chain(4)
+    feed(target, links[:2])
+
+    assert target.cut() is None
+    feed(target, links[2:], at=2)
+    assert [block.bounds for block in blocks_of(target)] == [Bounds(0, 2), Bounds(3, 3)]
+
+
+def test_a_hole_is_told_once_and_read_over() -> None:
+    links = chain(8)
+    before = feed(reader(), links[:3]).cut()
+    assert before is not None
+    target = feed(reader(before.after), links[5:], at=5)
+
+    assert list(target.holes()) == [Bounds(3, 4)]
+    assert list(target.holes()) == []
+    blocks = blocks_of(target)
+    assert stamps(blocks) == [4, 5, 6]
+    assert blocks[0].before.offset == 5
+
+
+def test_behind_a_hole_the_block_is_repeated_as_it_was() -> None:
+    links = chain(8)
+    known = Position(offset=3, epoch="one", stamp=1, linked=True)
+    block = feed(reader(known), links[5:], at=5).cut()
+    assert block is not None
+
+    again = feed(reader(Position.of(block.before.offset, block.before.metadata())), links[5:], at=5).cut()
+
+    assert again == block
+
+
+def test_behind_a_hole_what_was_delivered_before_is_still_recognised() -> None:
+    links = chain(8)
+    target = reader(Position(offset=3, epoch="one", stamp=4, linked=True))
+
+    feed(target, links[4:], at=5)
+
+    assert stamps(blocks_of(target)) == [5, 6]
+
+
+def test_a_hole_may_hide_a_new_epoch() -> None:
+    target = reader(Position(offset=3, epoch="one", stamp=700, linked=True))
+
+    feed(target, chain(3, founding("two"))[1:], at=9)
+
+    assert stamps(blocks_of(target)) == [0, 1]
+
+
+def test_a_block_of_which_the_log_has_lost_the_beginning_keeps_its_name() -> None:
+    links = chain(8)
+    target = reader(Position(offset=2, epoch="one", stamp=0, linked=True, intent=Bounds(2, 5)))
+
+    feed(target, links[4:], at=4)
+
+    assert list(target.holes()) == [Bounds(2, 3)]
+    blocks = blocks_of(target)
+    assert [block.name for block in blocks] == ["2:2-5:one", "2:6-7:one"]
+    assert stamps(blocks) == [3, 4, 5, 6]
+
+
+def test_a_block_of_which_the_log_has_nothing_left_is_passed() -> None:
+    target = reader(Position(offset=2, epoch="one", stamp=0, linked=True, intent=Bounds(2, 3)))
+
+    feed(target, chain(8)[6:], at=6)
+
+    blocks = blocks_of(target)
+    assert [block.records == () for block in blocks] == [True, False]
+    assert blocks[0].after == Position(offset=4, epoch="one", stamp=0, linked=True)
+
+
+def test_a_log_that_was_made_anew_is_read_from_its_beginning(caplog: pytest.LogCaptureFixture) -> None:
+    target = reader(Position(offset=900, epoch="old", stamp=800, linked=True))
+
+    feed(target, chain(3, founding("new")))
+
+    assert stamps(blocks_of(target)) == [-1, 0, 1]
+    assert "made anew" in caplog.text
+
+
+def test_a_log_that_was_cut_off_is_read_again_and_what_was_delivered_is_recognised() -> None:
+    links = chain(6)
+    target = reader(Position(offset=5, epoch="one", stamp=3, linked=True))
+
+    feed(target, links)
+
+    assert stamps(blocks_of(target)) == [4]
+
+
+def test_many_strays_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    target = feed(reader(), chain(2))
+    stray = Link(epoch="other", stamp=1, previous=0)
+
+    with caplog.at_level(logging.ERROR):
+        feed(target, [stray] * (STRAYS_TO_TELL + 5), at=2)
+
+    assert len(caplog.records) == 1
+    assert "delete the consumer group" in caplog.text
+
+
+@pytest.mark.parametrize("value", [b"", b"no header", b'{"form":9,"sections":{}}\n', b'{"form":1,"sections":{}}\n'])
+def test_a_record_that_cannot_be_read_is_not_skipped(value: bytes) -> None:
+    with pytest.raises(FormError, match="partition 2, offset 0"):
+        reader().feed(0, value)
+
+
+def test_the_lag_counts_what_no_block_has_taken() -> None:
+    target = feed(reader(limits=ONE_EACH), chain(3))
+    target.end = 10
+
+    assert target.lag == 10
+    target.cut()
+    assert target.lag == 9
+    blocks_of(target)
+    assert target.lag == 7
+    assert not target.is_full
