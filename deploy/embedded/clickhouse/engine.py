@@ -1,0 +1,267 @@
+"""ClickHouse's engine in this process (chDB), and connections to it.
+
+What is known of chDB 4.4 and used here: any number of connections to one path may be open in a process, each with its
+own database, settings and temporary tables; opening one takes 0.1 ms; queries of different connections run at the same
+time and release Python's lock; one connection serves one query at a time. Every call blocks, so each is made in a thread.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from deploy.embedded.clickhouse.errors import ClickHouseError, EmbeddedClickHouseError
+from deploy.embedded.clickhouse.progress import Progress
+from deploy.embedded.clickhouse.statements import quoted
+
+logger = logging.getLogger(__name__)
+
+_KILL_PAUSE = 0.05  # seconds between two attempts to stop a query that has not begun yet
+
+# chDB comes with the defaults of clickhouse-local; these are a server's.
+_SERVER_DEFAULTS = {"implicit_select": "0"}
+
+
+class Engine:
+    """The engine on one folder; there can be one in a process."""
+
+    def __init__(self, path: Path, *, threads: int, max_memory: int) -> None:
+        """Describe the engine; nothing happens before ``open``.
+
+        Args:
+            path: the data folder.
+            threads: how many queries run at a time.
+            max_memory: bytes it may use; 0 leaves it to the engine.
+        """
+        self._path = path
+        self._max_memory = max_memory
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="query")
+        self._keeper_thread = ThreadPoolExecutor(1, thread_name_prefix="keeper")
+        self._keeper: Any = None
+        self.version = ""
+        self.timezone = ""
+        self.content_types: Mapping[str, tuple[str, str]] = {}
+        """Canonical name and content type of each output format, by its name in lower case."""
+
+    def installed(self) -> str:
+        """Tell the version of the engine that is installed. Loads it."""
+        import chdb  # noqa: PLC0415 - as below
+
+        return str(chdb.engine_version)
+
+    async def open(self) -> None:
+        """Start the engine and look at what it is.
+
+        Raises:
+            EmbeddedClickHouseError: it cannot work on the folder.
+        """
+        await asyncio.wrap_future(self._keeper_thread.submit(self._open))
+
+    async def close(self) -> None:
+        """End the engine. All connections must be closed before."""
+        await asyncio.wrap_future(self._keeper_thread.submit(self._close))
+        self._keeper_thread.shutdown()
+        self._threads.shutdown()
+
+    def submit(self, work: Any, *arguments: Any) -> "asyncio.Future[Any]":
+        """Run blocking work in a thread."""
+        return asyncio.wrap_future(self._threads.submit(work, *arguments))
+
+    def connect(self) -> "Connection":
+        """Open a connection. Blocks for a fraction of a millisecond."""
+        return Connection(self._chdb().connect(str(self._path)))
+
+    async def kill_until(self, done: "Future[Any] | asyncio.Future[Any]", tag: str) -> None:
+        """Stop the query with a tag, again and again until it is done: it may not have begun yet."""
+        while not done.done():
+            await asyncio.wrap_future(self._keeper_thread.submit(self._kill, tag))
+            await asyncio.wait([done], timeout=_KILL_PAUSE)  # type: ignore[type-var]
+
+    async def engine_id(self, tag: str) -> str | None:
+        """Tell by which id the engine knows the query with a tag, while it runs."""
+        sql = f"SELECT query_id FROM system.processes WHERE {_tagged(tag)}"
+        found = await asyncio.wrap_future(self._keeper_thread.submit(self._ask, sql))
+        return found.strip() or None
+
+    def _open(self) -> None:
+        chdb = self._chdb()
+        # The engine would look for configuration files in the working folder and at home; it gets its own instead.
+        self._path.mkdir(parents=True, exist_ok=True)
+        configuration = self._path.with_suffix(".xml")
+        limit = f"<max_server_memory_usage>{self._max_memory}</max_server_memory_usage>" if self._max_memory else ""
+        configuration.write_text(
+            f"<clickhouse><path>{escape(str(self._path))}</path>{limit}</clickhouse>\n", encoding="utf-8"
+        )
+        try:
+            self._keeper = chdb.connect(f"{self._path}?config-file={configuration}")
+            self.version = self._ask("SELECT version()").strip()
+        except RuntimeError as error:
+            raise EmbeddedClickHouseError(
+                f"ClickHouse's engine cannot open the folder {self._path}: {error}. The lines above say more. "
+                "Restore the folder from a backup, or choose another one."
+            ) from error
+        self.timezone = self._ask("SELECT timezone()").strip()
+        formats = self._ask("SELECT name, content_type FROM system.formats WHERE is_output")
+        self.content_types = {
+            name.lower(): (name, content_type)
+            for name, content_type in (line.split("\t") for line in formats.splitlines())
+        }
+
+    def _close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+
+    def _kill(self, tag: str) -> None:
+        if self._keeper is not None:
+            self._ask(f"KILL QUERY WHERE {_tagged(tag)} ASYNC")
+
+    def _ask(self, sql: str) -> str:
+        return bytes(self._keeper.query(sql, "TSVRaw").bytes()).decode()
+
+    @staticmethod
+    def _chdb() -> Any:
+        from chdb import _chdb  # noqa: PLC0415 - loading 550 MB of engine is for the one process that needs it
+
+        return _chdb
+
+
+def claim_signals() -> None:
+    """Take from chDB the handlers for signals that it installs when it is loaded.
+
+    A crash of the engine would otherwise keep the process for minutes, dead but listening.
+    """
+    chdb = Engine._chdb()  # noqa: SLF001 - of this module
+    chdb.reset_signal_handlers()
+    chdb.set_signal_handlers_enabled(0)
+
+
+def _tagged(tag: str) -> str:
+    return f"endsWith(Settings['log_comment'], {quoted(tag)})"
+
+
+class Connection:
+    """One connection to the engine. All methods block; one at a time."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._insert: Any = None
+        self._begun = 0
+        self.set(_SERVER_DEFAULTS)
+
+    def set(self, settings: Mapping[str, str]) -> None:
+        """Change settings, as SET does.
+
+        Raises:
+            ClickHouseError: a setting is not known, or its value not possible.
+        """
+        if settings:
+            self.query("SET " + ", ".join(f"{name} = {quoted(value)}" for name, value in settings.items()), "Null")
+
+    def reset(self, names: list[str]) -> None:
+        """Give settings their defaults again."""
+        if names:
+            self.query("SET " + ", ".join(f"{name} = DEFAULT" for name in names), "Null")
+
+    def use(self, database: str) -> None:
+        """Choose the database for names without one.
+
+        Raises:
+            ClickHouseError: there is no such database.
+        """
+        self.query("USE `" + database.replace("\\", "\\\\").replace("`", "\\`") + "`", "Null")
+
+    def writes(self, text: bytes) -> bool:
+        """Tell whether a statement changes anything, as ClickHouse's parser sees it; of one it cannot parse: no."""
+        kind = str(self._connection.classify_query(text)["query_class"].name)
+        return kind not in {"READ_ONLY", "UNKNOWN"}
+
+    def query(
+        self,
+        sql: str | bytes,
+        format: str,
+        parameters: Mapping[str, str] | None = None,  # noqa: A002 - ClickHouse's word
+    ) -> tuple[bytes, Progress]:
+        """Run a statement and give its whole result.
+
+        Raises:
+            ClickHouseError: the engine refused it, or it failed.
+        """
+        begun = time.monotonic_ns()
+        try:
+            result = self._connection.query(sql, format, params=dict(parameters or {}))
+        except RuntimeError as error:
+            raise ClickHouseError.from_engine(str(error)) from None
+        return result.bytes(), Progress.of(result, time.monotonic_ns() - begun)
+
+    def select_into(
+        self,
+        pipe: int,
+        before: bytes,
+        after: bytes,
+        format: str,
+        parameters: Mapping[str, str],  # noqa: A002
+    ) -> Progress:
+        """Run a query whose result the engine writes into a pipe, which is closed at the end.
+
+        A full pipe holds the engine back, so a result of any size takes no memory. chDB's own streaming would begin a new
+        document (a header, a file) with every block.
+
+        Raises:
+            ClickHouseError: the engine refused it, or it failed; part of the result may be in the pipe.
+        """
+        try:
+            outfile = b" INTO OUTFILE '/dev/fd/%d' TRUNCATE FORMAT %s " % (pipe, format.encode())
+            return self.query(before + b"\n" + outfile + after, format, parameters)[1]
+        finally:
+            os.close(pipe)
+
+    def begin_insert(self, text: bytes, format: str, parameters: Mapping[str, str]) -> None:  # noqa: A002
+        """Begin an INSERT whose rows follow.
+
+        Raises:
+            ClickHouseError: the engine refused it.
+        """
+        self._begun = time.monotonic_ns()
+        self.set({f"param_{name}": value for name, value in parameters.items()})
+        try:
+            self._insert = self._connection.send_insert(text, format)
+        except RuntimeError as error:
+            raise ClickHouseError.from_engine(str(error)) from None
+
+    def append(self, rows: bytes) -> bool:
+        """Hand over rows, cut anywhere; False: the engine has failed and wants no more, ``finish_insert`` tells why."""
+        try:
+            self._connection.insert_append(self._insert, rows)
+        except RuntimeError:
+            return False
+        return True
+
+    def finish_insert(self) -> Progress:
+        """Commit what was handed over.
+
+        Raises:
+            ClickHouseError: the engine refused the rows.
+        """
+        try:
+            result = self._connection.insert_done(self._insert)
+        except RuntimeError as error:
+            raise ClickHouseError.from_engine(str(error)) from None
+        finally:
+            self._insert = None
+        return Progress.of(result, time.monotonic_ns() - self._begun)
+
+    def cancel_insert(self) -> None:
+        """Give up an INSERT; blocks that are already written stay, as at a server."""
+        if self._insert is not None:
+            self._connection.insert_cancel(self._insert)
+            self._insert = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
