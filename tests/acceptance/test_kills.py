@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.eventually import eventually
 from tests.traffic.mails import Traffic, traffic
 from tests.traffic.running import RunningPipeline
 from tests.traffic.sender import Answers, send, with_resends
+from tests.traffic.topics import committed_records
 
 EVENTS = 60_000
 PARTS = ("ingest", "worker", "sink-clickhouse", "sink-topics", "kafka", "clickhouse")
@@ -68,31 +68,12 @@ async def counts(pipeline: RunningPipeline, column: str, table: str) -> Counter[
 
 async def each_change_arrives_once(pipeline: RunningPipeline, mails: Traffic) -> None:
     """Read the public topics as any consumer would, and hold them against what was sent."""
-    events = [json.loads(value) for _, value in await committed(pipeline, "mail.events", mails.unique)]
+    events = [json.loads(value) for _, value in await committed_records(pipeline.kafka, "mail.events")]
     assert Counter(event["type"] for event in events) == mails.by_type
     assert len({event["id"] for event in events}) == len(events)
     latest: dict[bytes, dict[str, Any]] = {}
-    for key, value in await committed(pipeline, "mail.lifecycles", mails.by_state.total()):
+    for key, value in await committed_records(pipeline.kafka, "mail.lifecycles"):
         lifecycle = json.loads(value)
         assert lifecycle["events"] > latest.get(key, {"events": 0})["events"], "a change came again, or out of order"
         latest[key] = lifecycle
     assert Counter(lifecycle["state"] for lifecycle in latest.values()) == mails.by_state
-
-
-async def committed(pipeline: RunningPipeline, topic: str, at_least: int) -> list[tuple[bytes, bytes]]:
-    """Read a topic from its beginning up to its end, committed records only."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=pipeline.kafka, isolation_level="read_committed", auto_offset_reset="earliest"
-    )
-    async with consumer:
-        await eventually(lambda: knows(consumer, topic))
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        consumer.assign(partitions)
-        records: list[tuple[bytes, bytes]] = []
-        while batch := await consumer.getmany(timeout_ms=5000 if len(records) < at_least else 1500):
-            records += [(record.key or b"", record.value or b"") for found in batch.values() for record in found]
-        return records
-
-
-async def knows(consumer: AIOKafkaConsumer, topic: str) -> bool:
-    return topic in await consumer.topics()
