@@ -2,22 +2,30 @@
 
 import secrets
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from deploy.embedded.clickhouse import EmbeddedClickHouse
 from deploy.embedded.kafka import EmbeddedKafka
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedKafka]:
     """One broker for all tests that do not break it."""
-    folder: Path = tmp_path_factory.mktemp("kafka")
-    broker = EmbeddedKafka(data=folder / "data")
+    broker = EmbeddedKafka(data=tmp_path_factory.mktemp("kafka") / "data")
     await broker.start()
     yield broker
     await broker.stop()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedClickHouse]:
+    """One server for all tests that do not break it."""
+    server = EmbeddedClickHouse(data=tmp_path_factory.mktemp("clickhouse") / "data")
+    await server.start()
+    yield server
+    await server.stop()
 
 
 @pytest.fixture
