@@ -139,16 +139,18 @@ class Lifecycle(msgspec.Struct, gc=False):
 
     def _admit(self, event: Event) -> int:
         """Put the event among those absorbed; give its place in the order of time."""
-        own = self.own
+        own, at = self.own, event.occurred_at
         ranks = own.ranks
-        rank = event.occurred_at + event.id
+        rank = at + event.id
         place = bisect_left(ranks, rank)
-        if place < len(ranks):
+        if place == 0:
+            self.first_seen_at = at
+        if place == len(ranks):
+            self.last_seen_at = at
+        else:
             own.origins = [origin + (origin >= place) for origin in own.origins]
         ranks.insert(place, rank)
-        self.events = len(ranks)
-        self.first_seen_at = ranks[0][:TIME_LENGTH]
-        self.last_seen_at = ranks[-1][:TIME_LENGTH]
+        self.events += 1
         return place
 
     def _remember_texts(self, event: Event, place: int) -> None:

@@ -37,6 +37,9 @@ async def load(log: Log, topic: str, partition: int, horizon_hours: int) -> tupl
     async for record in log.read(topic, partition, start, extent.end):
         value = record.value or b""
         state.apply(decode(value))
+        if record.offset == start > 0:
+            # A first record in the middle of a log may be a stray: even a founding may be the second of two.
+            state.chain.linked = False
         read += len(value)
         await asyncio.sleep(0)  # a large record takes a while, and heartbeats are to be sent
         if time.monotonic() - told > TELL_EVERY:

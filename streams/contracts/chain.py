@@ -77,8 +77,8 @@ class Chain:
     def _continues(self, link: Link) -> bool:
         if self.stamp is None:
             return True
-        if link.previous == self.stamp:
-            return link.founding or link.epoch == self.epoch
+        if link.previous == self.stamp and (link.founding or link.epoch == self.epoch):
+            return True
         # A reader that began in the middle may have begun with a stray record; the true chain then runs past it.
         return not self.linked and link.previous is not None and link.stamp > self.stamp
 
