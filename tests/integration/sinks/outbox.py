@@ -45,12 +45,12 @@ def event(number: int, **fields: str) -> Event:
         "received_at": "2026-03-02T10:00:00.000Z",
         "receipt": f"{number // 10:032x}",
     }
-    return Event(**{**made, **fields})  # type: ignore[typeddict-item] - the keys are the fields of an event
+    return Event(**{**made, **fields})  # type: ignore[typeddict-item]  # the keys are the fields of an event
 
 
 def lifecycle_line(of: Event, events: int = 1) -> bytes:
     """Write a lifecycle's line as the worker does, as far as a sink looks at it."""
-    name = {key: of[key] for key in ("source", "message_id", "recipient")}  # type: ignore[literal-required] - as above
+    name = {key: of[key] for key in ("source", "message_id", "recipient")}  # type: ignore[literal-required]  # as above
     return json.dumps(
         {**name, "state": of["type"], "events": events, "~": [[of["id"]], [0]]}, separators=(",", ":")
     ).encode()
