@@ -15,7 +15,7 @@ from deploy.embedded.clickhouse.settings import LOOPBACK, ClickHouseServerSettin
 from deploy.exit import Exit, exit_code
 from deploy.logs import set_up
 
-_PASSWORD = "TODOKE_CLICKHOUSE_PASSWORD"  # noqa: S105 - the variable's name
+_PASSWORD = "TODOKE_CLICKHOUSE_PASSWORD"  # noqa: S105 - the name of a variable
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,13 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
     except ValidationError as error:
         for each in error.errors():
             where = ".".join(str(part) for part in each["loc"])
-            print(f"{where}: {each['msg']}" if where else each["msg"].removeprefix("Value error, "), file=sys.stderr)
+            sys.stderr.write(f"{where}: {each['msg']}\n" if where else each["msg"].removeprefix("Value error, ") + "\n")
         return Exit.MISUSED
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
     except EmbeddedClickHouseError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return exit_code(error)
     return Exit.OK
 
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m deploy.embedded.clickhouse",
         description="Serve a data folder with ClickHouse's own engine on ClickHouse's HTTP protocol.",
         epilog=f"The password is read from the variable {_PASSWORD}. Without one, only {LOOPBACK} is served. "
-        "SIGTERM ends it in good order. Exit codes: 0 ended as asked, 1 failed, 2 wrong use or a folder or port in use.",
+        "SIGTERM ends it in good order. Exit codes: 0 ended as asked, 1 failed, 2 wrong use, folder or port in use.",
     )
     defaults = ClickHouseServerSettings.model_fields
     parser.add_argument("--data", "--path", type=Path, required=True, metavar="DIR", help=defaults["path"].description)

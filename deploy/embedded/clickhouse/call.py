@@ -12,9 +12,9 @@ from deploy.embedded.clickhouse.errors import ClickHouseError
 
 _RESERVED = frozenset(
     {
-        "", "query", "database", "default_format", "compress", "decompress", "user", "password", "quota_key", "query_id",
-        "stacktrace", "role", "buffer_size", "wait_end_of_query", "session_id", "session_timeout", "session_check",
-        "client_protocol_version", "close_session", "framing",
+        "", "query", "database", "default_format", "compress", "decompress", "user", "password", "quota_key", "role",
+        "query_id", "stacktrace", "buffer_size", "wait_end_of_query", "session_id", "session_timeout", "session_check",
+        "client_protocol_version", "close_session",
     }
 )  # fmt: skip
 """Parameters that are the protocol's own; all others are settings."""
@@ -93,16 +93,7 @@ def read_credentials(headers: Mapping[str, str], parameters: Mapping[str, str]) 
             "Invalid authentication: it is not allowed to use two ways of it simultaneously",
         )
     if authorization:
-        scheme, _, encoded = authorization.partition(" ")
-        try:
-            user, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-        except (binascii.Error, ValueError):
-            colon = ""
-        if scheme.lower() != "basic" or not colon:
-            raise ClickHouseError(
-                516, "AUTHENTICATION_FAILED", "Invalid authentication: only 'Basic' with name and password is supported"
-            )
-        return Credentials(user=user, password=password, scheme="basic")
+        return _basic(authorization)
     if by_headers:
         user, password = headers.get("X-ClickHouse-User", ""), headers.get("X-ClickHouse-Key", "")
         return Credentials(user=user or "default", password=password, scheme="headers")
@@ -110,6 +101,21 @@ def read_credentials(headers: Mapping[str, str], parameters: Mapping[str, str]) 
         user, password = parameters.get("user", ""), parameters.get("password", "")
         return Credentials(user=user or "default", password=password, scheme="parameters")
     return Credentials(user="default", password="", scheme="none")
+
+
+def _basic(authorization: str) -> Credentials:
+    """Read the header of RFC 7617."""
+    scheme, _, encoded = authorization.partition(" ")
+    try:
+        decoded = base64.b64decode(encoded.strip(), validate=True).decode()
+    except (binascii.Error, ValueError):
+        decoded = ""
+    user, colon, password = decoded.partition(":")
+    if scheme.lower() != "basic" or not colon:
+        raise ClickHouseError(
+            516, "AUTHENTICATION_FAILED", "Invalid authentication: only 'Basic' with name and password is supported"
+        )
+    return Credentials(user=user or "default", password=password, scheme="basic")
 
 
 def read_call(method: str, headers: Mapping[str, str], given: Mapping[str, str], *, multipart: bool = False) -> Call:

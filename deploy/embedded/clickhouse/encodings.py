@@ -23,8 +23,12 @@ class Encoder(Protocol):
         """Take a piece of content; give what is ready."""
         ...
 
-    def flush(self) -> bytes:
-        """Give the rest."""
+    def sync(self) -> bytes:
+        """Give all that was taken and is not given yet; more may follow."""
+        ...
+
+    def finish(self) -> bytes:
+        """Give the rest and the end's mark."""
         ...
 
 
@@ -41,7 +45,7 @@ class Decoder(Protocol):
         ...
 
 
-class _Gzip:
+class _Zlib:
     """Writes gzip or deflate (which is zlib's form)."""
 
     def __init__(self, wbits: int, level: int) -> None:
@@ -50,7 +54,26 @@ class _Gzip:
     def compress(self, piece: bytes, /) -> bytes:
         return self._stream.compress(piece)
 
-    def flush(self) -> bytes:
+    def sync(self) -> bytes:
+        return self._stream.flush(zlib.Z_SYNC_FLUSH)
+
+    def finish(self) -> bytes:
+        return self._stream.flush()
+
+
+class _Zstd:
+    """Writes zstd; level 1 is as fast as the network and still better than gzip."""
+
+    def __init__(self) -> None:
+        self._stream = zstd.ZstdCompressor(level=1)
+
+    def compress(self, piece: bytes, /) -> bytes:
+        return self._stream.compress(piece)
+
+    def sync(self) -> bytes:
+        return self._stream.flush(zstd.ZstdCompressor.FLUSH_BLOCK)
+
+    def finish(self) -> bytes:
         return self._stream.flush()
 
 
@@ -58,17 +81,18 @@ class _Lz4:
     """Writes the frame format of LZ4."""
 
     def __init__(self) -> None:
-        self._stream = lz4.frame.LZ4FrameCompressor()
-        self._begun = False
+        self._stream = lz4.frame.LZ4FrameCompressor(auto_flush=True)
+        self._head = self._stream.begin()
 
     def compress(self, piece: bytes, /) -> bytes:
-        head = b"" if self._begun else self._stream.begin()
-        self._begun = True
+        head, self._head = self._head, b""
         return bytes(head + self._stream.compress(piece))
 
-    def flush(self) -> bytes:
-        head = b"" if self._begun else self._stream.begin()
-        return bytes(head + self._stream.flush())
+    def sync(self) -> bytes:
+        return b""
+
+    def finish(self) -> bytes:
+        return bytes(self._head + self._stream.flush())
 
 
 class _Brotli:
@@ -81,7 +105,10 @@ class _Brotli:
         self._stream.compress(piece)
         return bytes(self._stream.flush())
 
-    def flush(self) -> bytes:
+    def sync(self) -> bytes:
+        return b""
+
+    def finish(self) -> bytes:
         return bytes(self._stream.finish())
 
 
@@ -138,15 +165,15 @@ def encoder(name: str, *, zlib_level: int) -> Encoder:
     """
     match name:
         case "zstd":
-            return zstd.ZstdCompressor(level=1)
+            return _Zstd()
         case "br":
             return _Brotli()
         case "lz4":
             return _Lz4()
         case "gzip":
-            return _Gzip(_GZIP, zlib_level)
+            return _Zlib(_GZIP, zlib_level)
         case _:
-            return _Gzip(_ZLIB, zlib_level)
+            return _Zlib(_ZLIB, zlib_level)
 
 
 def decoder(name: str) -> Decoder | None:

@@ -2,24 +2,24 @@
 
 What is known of chDB 4.4 and used here: any number of connections to one path may be open in a process, each with its
 own database, settings and temporary tables; opening one takes 0.1 ms; queries of different connections run at the same
-time and release Python's lock; one connection serves one query at a time. Every call blocks, so each is made in a thread.
+time and release Python's lock; one connection serves one query at a time. Every call blocks, so each is made in a
+thread.
 """
 
 import asyncio
-import logging
 import os
 import time
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from xml.sax.saxutils import escape
 
 from deploy.embedded.clickhouse.errors import ClickHouseError, EmbeddedClickHouseError
 from deploy.embedded.clickhouse.progress import Progress
-from deploy.embedded.clickhouse.statements import quoted
+from deploy.embedded.clickhouse.statements import Select, quoted
 
-logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _KILL_PAUSE = 0.05  # seconds between two attempts to stop a query that has not begun yet
 
@@ -68,7 +68,7 @@ class Engine:
         self._keeper_thread.shutdown()
         self._threads.shutdown()
 
-    def submit(self, work: Any, *arguments: Any) -> "asyncio.Future[Any]":
+    def submit(self, work: Callable[..., T], *arguments: object) -> "asyncio.Future[T]":
         """Run blocking work in a thread."""
         return asyncio.wrap_future(self._threads.submit(work, *arguments))
 
@@ -76,15 +76,15 @@ class Engine:
         """Open a connection. Blocks for a fraction of a millisecond."""
         return Connection(self._chdb().connect(str(self._path)))
 
-    async def kill_until(self, done: "Future[Any] | asyncio.Future[Any]", tag: str) -> None:
+    async def kill_until_done(self, running: "asyncio.Future[Any]", tag: str) -> None:
         """Stop the query with a tag, again and again until it is done: it may not have begun yet."""
-        while not done.done():
+        while not running.done():
             await asyncio.wrap_future(self._keeper_thread.submit(self._kill, tag))
-            await asyncio.wait([done], timeout=_KILL_PAUSE)  # type: ignore[type-var]
+            await asyncio.wait([running], timeout=_KILL_PAUSE)
 
     async def engine_id(self, tag: str) -> str | None:
         """Tell by which id the engine knows the query with a tag, while it runs."""
-        sql = f"SELECT query_id FROM system.processes WHERE {_tagged(tag)}"
+        sql = f"SELECT query_id FROM system.processes WHERE {_tagged(tag)}"  # noqa: S608 - the tag is drawn here
         found = await asyncio.wrap_future(self._keeper_thread.submit(self._ask, sql))
         return found.strip() or None
 
@@ -126,7 +126,7 @@ class Engine:
 
     @staticmethod
     def _chdb() -> Any:
-        from chdb import _chdb  # noqa: PLC0415 - loading 550 MB of engine is for the one process that needs it
+        from chdb import _chdb  # noqa: PLC0415 - 550 MB of engine are for the one process that needs them
 
         return _chdb
 
@@ -136,7 +136,7 @@ def claim_signals() -> None:
 
     A crash of the engine would otherwise keep the process for minutes, dead but listening.
     """
-    chdb = Engine._chdb()  # noqa: SLF001 - of this module
+    chdb = Engine._chdb()  # noqa: SLF001 - this module's own
     chdb.reset_signal_handlers()
     chdb.set_signal_handlers_enabled(0)
 
@@ -182,10 +182,7 @@ class Connection:
         return kind not in {"READ_ONLY", "UNKNOWN"}
 
     def query(
-        self,
-        sql: str | bytes,
-        format: str,
-        parameters: Mapping[str, str] | None = None,  # noqa: A002 - ClickHouse's word
+        self, sql: str | bytes, output_format: str, parameters: Mapping[str, str] | None = None
     ) -> tuple[bytes, Progress]:
         """Run a statement and give its whole result.
 
@@ -194,34 +191,28 @@ class Connection:
         """
         begun = time.monotonic_ns()
         try:
-            result = self._connection.query(sql, format, params=dict(parameters or {}))
+            result = self._connection.query(sql, output_format, params=dict(parameters or {}))
         except RuntimeError as error:
             raise ClickHouseError.from_engine(str(error)) from None
         return result.bytes(), Progress.of(result, time.monotonic_ns() - begun)
 
-    def select_into(
-        self,
-        pipe: int,
-        before: bytes,
-        after: bytes,
-        format: str,
-        parameters: Mapping[str, str],  # noqa: A002
-    ) -> Progress:
+    def select_into(self, pipe: int, statement: Select, output_format: str, parameters: Mapping[str, str]) -> Progress:
         """Run a query whose result the engine writes into a pipe, which is closed at the end.
 
-        A full pipe holds the engine back, so a result of any size takes no memory. chDB's own streaming would begin a new
-        document (a header, a file) with every block.
+        A full pipe holds the engine back, so a result of any size takes no memory. (chDB's own streaming would begin a
+        new document, with its header, at every block.)
 
         Raises:
             ClickHouseError: the engine refused it, or it failed; part of the result may be in the pipe.
         """
         try:
-            outfile = b" INTO OUTFILE '/dev/fd/%d' TRUNCATE FORMAT %s " % (pipe, format.encode())
-            return self.query(before + b"\n" + outfile + after, format, parameters)[1]
+            # On a line of its own, for the statement may end in a comment.
+            outfile = b"\nINTO OUTFILE '/dev/fd/%d' TRUNCATE FORMAT %s " % (pipe, output_format.encode())
+            return self.query(statement.before + outfile + statement.after, "TabSeparated", parameters)[1]
         finally:
             os.close(pipe)
 
-    def begin_insert(self, text: bytes, format: str, parameters: Mapping[str, str]) -> None:  # noqa: A002
+    def begin_insert(self, text: bytes, input_format: str, parameters: Mapping[str, str]) -> None:
         """Begin an INSERT whose rows follow.
 
         Raises:
@@ -230,7 +221,7 @@ class Connection:
         self._begun = time.monotonic_ns()
         self.set({f"param_{name}": value for name, value in parameters.items()})
         try:
-            self._insert = self._connection.send_insert(text, format)
+            self._insert = self._connection.send_insert(text, input_format)
         except RuntimeError as error:
             raise ClickHouseError.from_engine(str(error)) from None
 

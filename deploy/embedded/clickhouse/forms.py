@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from aiohttp import BodyPartReader, web
 
 from deploy.embedded.clickhouse.errors import ClickHouseError
-from deploy.embedded.clickhouse.queries import ExternalTable
+from deploy.embedded.clickhouse.run import ExternalTable
 
 _NAME = re.compile(r"[A-Za-z_]\w*")
 

@@ -38,13 +38,13 @@ def frame(content: bytes | memoryview) -> bytes:
 
 
 def _block(content: memoryview) -> bytes:
-    packed = lz4.block.compress(content, store_size=False)
+    packed: bytes = lz4.block.compress(content, store_size=False)
     body = _HEAD.pack(LZ4, _HEAD.size + len(packed), len(content)) + packed
     return _hash(body) + body
 
 
 def _hash(body: bytes) -> bytes:
-    number = CityHash128(body)
+    number: int = CityHash128(body)
     # ClickHouse writes the two halves in this order, each little endian.
     return (number >> 64).to_bytes(8, "little") + (number & (2**64 - 1)).to_bytes(8, "little")
 
@@ -98,7 +98,7 @@ class FrameReader:
         packed = memoryview(body)[_HEAD.size :]
         try:
             if method == LZ4:
-                content = lz4.block.decompress(packed, uncompressed_size=size)
+                content: bytes = lz4.block.decompress(packed, uncompressed_size=size)
             elif method == ZSTD:
                 content = zstd.decompress(packed)
             elif method == NONE:

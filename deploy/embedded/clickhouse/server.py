@@ -19,9 +19,11 @@ from deploy.embedded.clickhouse.engine import Engine, claim_signals
 from deploy.embedded.clickhouse.errors import ClickHouseError, EmbeddedClickHouseError, PortInUseError
 from deploy.embedded.clickhouse.folder import DataFolder
 from deploy.embedded.clickhouse.forms import read_form
-from deploy.embedded.clickhouse.queries import ExternalTable, Queries
-from deploy.embedded.clickhouse.reply import Reply
+from deploy.embedded.clickhouse.queries import Queries
+from deploy.embedded.clickhouse.reply import Holding, Reply
+from deploy.embedded.clickhouse.run import ExternalTable
 from deploy.embedded.clickhouse.settings import ClickHouseServerSettings
+from deploy.embedded.folder_lock import FolderLock
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ _READ_AHEAD = 2**20  # bytes of a body that are read before they are asked for
 _KEEP_ALIVE = (
     30  # seconds, as ClickHouse announces; connections are kept a little longer, so that none is cut too early
 )
+_FORM = "multipart/form-data"
 _HELP = """There is no handle {path}
 
 Use / or /ping for health checks.
@@ -57,7 +60,10 @@ class ClickHouseServer:
             max_body=settings.max_body,
             temporary=self._folder.temporary,
         )
-        self._lock: object = None
+        self._holding = Holding(
+            head=settings.buffer_size, in_memory=settings.hold_in_memory, folder=self._folder.temporary
+        )
+        self._lock: FolderLock | None = None
         self._runner: web.AppRunner | None = None
         self.url = ""
         """Where it answers, once it is started."""
@@ -138,48 +144,41 @@ class ClickHouseServer:
             return web.Response(status=501, text=f"The method {request.method} is not supported; use GET or POST\n")
         if request.method != "POST" and "query" not in request.query:
             return await self._ping(request)
-        tables: list[ExternalTable] = []
-        given = dict(request.query)
-        call = read_call("POST", {}, {})  # what an answer needs of a request that cannot be read
-        failure = None
+        call, reply = None, None
         try:
-            self._refuse_foreign(request)
-            credentials = read_credentials(request.headers, given)
-            self._authenticate(credentials)
-            multipart = request.content_type == "multipart/form-data"
-            if multipart:
-                fields, tables = await read_form(request, given)
-                given |= fields
-            call = read_call(request.method, request.headers, given, multipart=multipart)
-        except ClickHouseError as error:
-            failure = error
-        reply = Reply(
-            request,
-            call,
-            server_headers=self._headers(),
-            buffer_size=self._settings.buffer_size,
-            hold_in_memory=self._settings.hold_in_memory,
-            temporary=self._folder.temporary,
-        )
-        try:
-            if failure is not None:
-                raise failure
-            body = None if request.content_type == "multipart/form-data" else Body(call, request.content)
+            call, tables = await self._read(request)
+            reply = self._reply(request, call)
+            # Of a form nothing is left to be read.
+            body = None if request.content_type == _FORM else Body(call, request.content)
             return await reply.finish(await self._queries.run(call, body, tables, reply))
         except ClickHouseError as error:
-            self._complete(error)
-            logger.warning("Query %s failed: %s", call.query_id, _short(error))
+            if "(version " not in error.message:
+                error.message += f" (version {self._engine.version})"
+            logger.warning("Query %s failed: %s", "" if call is None else call.query_id, _name(error))
+            reply = reply or self._reply(request, None)
             return await reply.fail(error)
         finally:
-            reply.close()
+            if reply is not None:
+                reply.close()
+
+    async def _read(self, request: web.Request) -> tuple[Call, list[ExternalTable]]:
+        """Read a request, once it is clear that it may ask at all."""
+        self._refuse_foreign(request)
+        given: dict[str, str] = dict(request.query)
+        self._authenticate(read_credentials(request.headers, given))
+        if request.content_type != _FORM:
+            return read_call(request.method, request.headers, given), []
+        fields, tables = await read_form(request, given)
+        return read_call(request.method, request.headers, given | fields, multipart=True), tables
+
+    def _reply(self, request: web.Request, call: Call | None) -> Reply:
+        return Reply(request, call, headers=self._headers(), holding=self._holding)
 
     def _headers(self) -> dict[str, str]:
         return {
             "X-ClickHouse-Server-Display-Name": "todoke",
             "X-ClickHouse-Timezone": self._engine.timezone,
             "Keep-Alive": f"timeout={_KEEP_ALIVE}, max=9999",
-            "Access-Control-Expose-Headers": "X-ClickHouse-Query-Id,X-ClickHouse-Summary,X-ClickHouse-Server-Display-Name,"
-            "X-ClickHouse-Format,X-ClickHouse-Timezone,X-ClickHouse-Exception-Code,X-ClickHouse-Exception-Tag",
         }
 
     def _authenticate(self, credentials: Credentials) -> None:
@@ -189,18 +188,20 @@ class ClickHouseServer:
                 194, "REQUIRED_PASSWORD", "Authentication failed: a user name and a password are required"
             )
         right_user = hmac.compare_digest(credentials.user.encode(), self._settings.user.encode())
-        right_password = hmac.compare_digest(credentials.password.encode(), password.encode())
+        # Without a password any is right, as for ClickHouse's users "identified with no_password".
+        right_password = not password or hmac.compare_digest(credentials.password.encode(), password.encode())
         if not (right_user and right_password):
             raise ClickHouseError(
                 516,
                 "AUTHENTICATION_FAILED",
-                f"{credentials.user}: Authentication failed: password is incorrect, or there is no user with such name.",
+                f"{credentials.user}: Authentication failed: password is incorrect, or there is no user with such name",
             )
 
     def _refuse_foreign(self, request: web.Request) -> None:
         """Without a password, keep web pages out that a browser on this machine shows.
 
-        A page of any site may send requests to loopback; they carry its origin, or, after DNS rebinding, its site's name.
+        A page of any site may send requests to loopback; they carry its origin or, after DNS rebinding, its site's
+        name.
 
         Raises:
             ClickHouseError: the request comes from such a page.
@@ -214,10 +215,6 @@ class ClickHouseServer:
                 497, "ACCESS_DENIED", "Web pages of other sites may not send queries to a server without a password"
             )
 
-    def _complete(self, error: ClickHouseError) -> None:
-        if "(version " not in error.message:
-            error.message += f" (version {self._engine.version})"
-
 
 def _is_public(name: str) -> bool:
     """Tell whether a host's name could be one of the public DNS."""
@@ -228,7 +225,7 @@ def _is_public(name: str) -> bool:
     return False
 
 
-def _short(error: ClickHouseError) -> str:
+def _name(error: ClickHouseError) -> str:
     """Name an error without its text, which may quote the query and with it secrets."""
     names = re.findall(r"\(([A-Z][A-Z0-9_]+)\)", error.message)
     return f"code {error.code}, {names[-1] if names else 'UNKNOWN'}"
@@ -246,8 +243,8 @@ async def serve(settings: ClickHouseServerSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    print(f"ClickHouse answers on {server.url}", flush=True)  # noqa: T201 - for who started it by hand
-    logger.info("Serving %s on %s", settings.path, server.url)
+    print(f"ClickHouse answers on {server.url}", flush=True)  # noqa: T201 - for whoever started it by hand
+    logger.info("Serving %s", settings.path)
     await stopping.wait()
     logger.info("Stopping; queries have %g s", settings.stop_within)
     await server.stop()

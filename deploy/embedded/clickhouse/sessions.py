@@ -28,6 +28,7 @@ class Sessions:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._sessions: dict[str, _Session] = {}
+        self._closing: asyncio.Future[None] | None = None  # the last one, so that it is not lost before its end
 
     @asynccontextmanager
     async def connection(self, call: Call, settings: Mapping[str, str]) -> AsyncIterator[Connection]:
@@ -53,7 +54,7 @@ class Sessions:
         finally:
             self._give_back(call, call.session_id, session)
 
-    def remember_set(self, call: Call, statement: bytes) -> None:
+    def remember(self, call: Call, statement: bytes) -> None:
         """Take note of a SET that changed a session."""
         if call.session_id is not None and (session := self._sessions.get(call.session_id)) is not None:
             session.sets.append(statement)
@@ -72,7 +73,7 @@ class Sessions:
             if call.database:
                 connection.use(call.database)
             connection.set(settings)
-            if call.read_only:
+            if call.read_only and "readonly" not in settings:
                 # 2: no writes, and this setting cannot be changed back. Last, for it forbids some of the above.
                 connection.set({"readonly": "2"})
         except BaseException:
@@ -101,21 +102,26 @@ class Sessions:
     def _expire(self, name: str) -> None:
         session = self._sessions.pop(name, None)
         if session is not None:
-            self._engine.submit(session.connection.close)
+            self._closing = self._engine.submit(session.connection.close)
 
     def _begin(self, session: _Session, call: Call, settings: Mapping[str, str]) -> str | None:
         previous = None
         if call.database:
             previous = session.connection.query("SELECT currentDatabase()", "TSVRaw")[0].decode().rstrip("\n")
             session.connection.use(call.database)
-        session.connection.set(settings)
+        session.connection.set(_revocable(settings))
         return previous
 
     def _end(self, session: _Session, settings: Mapping[str, str], previous: str | None) -> None:
         """Make the connection again what the session's own statements have made of it."""
-        session.connection.reset(list(settings))
+        session.connection.reset(list(_revocable(settings)))
         for statement in session.sets:
             if any(re.search(rb"\b%s\b" % name.encode(), statement) for name in settings):
                 session.connection.query(statement, "Null")
         if previous is not None:
             session.connection.use(previous)
+
+
+def _revocable(settings: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what could not be taken back afterwards: in readonly mode this setting cannot be changed."""
+    return {name: value for name, value in settings.items() if name != "readonly"}

@@ -27,14 +27,15 @@ class ClickHouseServerSettings(BaseModel):
         10.0, description="seconds that running queries are given at the end before they are cancelled"
     )
     max_body: Annotated[int, Field(ge=1)] = Field(
-        64 * 2**20, description="bytes of a body that has to be held as a whole: a statement without rows"
+        default=64 * 2**20, description="bytes of a body that has to be held as a whole: a statement without rows"
     )
     buffer_size: Annotated[int, Field(ge=1)] = Field(
-        2**20,
+        default=2**20,
         description="bytes of a result gathered before the answer's head is sent; up to there a failure has its status",
     )
     hold_in_memory: Annotated[int, Field(ge=1)] = Field(
-        64 * 2**20, description="bytes of a result asked for with wait_end_of_query held in memory; the rest in a file"
+        default=64 * 2**20,
+        description="bytes of a result asked for with wait_end_of_query held in memory; the rest in a file",
     )
 
     @model_validator(mode="after")

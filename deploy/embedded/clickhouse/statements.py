@@ -7,6 +7,7 @@ The engine parses SQL itself; this reads tokens only, as ClickHouse's lexer cuts
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from deploy.embedded.clickhouse.errors import ClickHouseError
 
@@ -21,8 +22,8 @@ class Insert:
     format: str
     """The format of the rows."""
 
-    data_at: int
-    """Where in the text that was read the rows begin."""
+    rows: bytes
+    """The rows' beginning, as far as it was read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +42,8 @@ class InsertSelect:
     format: str
     """The format of the rows."""
 
-    data_at: int
-    """Where in the text that was read the rows begin."""
+    rows: bytes
+    """The rows' beginning, as far as it was read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,7 +145,7 @@ def read_statement(text: bytes) -> Statement:
     if first.word == b"KILL":
         literals = [token for token in rest if token.kind == "text"]
         cuts = [0, *(cut for token in literals for cut in (token.start, token.end)), end]
-        return Kill(pieces=tuple(text[a:b] for a, b in zip(cuts, cuts[1:], strict=False)))
+        return Kill(pieces=tuple(text[a:b] for a, b in pairwise(cuts)))
     at = _format_at(rest)
     name = None if at is None else _name(text, rest[at + 1])
     if first.word in _SELECTING:
@@ -160,7 +161,7 @@ def _only_statement(tokens: list[_Token]) -> list[_Token]:
     if ends and any(token.kind != "end" for token in tokens[ends[0] :]):
         raise ClickHouseError(62, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)")
     tokens = tokens[: ends[0]] if ends else tokens
-    for into, outfile in zip(tokens, tokens[1:], strict=False):
+    for into, outfile in pairwise(tokens):
         if into.word == b"INTO" and outfile.word == b"OUTFILE":
             raise ClickHouseError(358, "INTO_OUTFILE_NOT_ALLOWED", "INTO OUTFILE is not allowed")
     return tokens
@@ -192,12 +193,12 @@ def _read_insert(text: bytes, tokens: Iterator[_Token]) -> Statement:
         if token.depth or token.kind != "word" or text[token.start - 1 : token.start] == b".":
             continue
         if token.word == b"VALUES":
-            return Insert(text=text[: token.start], format="Values", data_at=token.end)
+            return Insert(text=text[: token.start], format="Values", rows=text[token.end :])
         if token.word == b"FORMAT":
             name = next(tokens, None)
             if name is None:
                 break
-            return Insert(text=text[: token.start], format=_name(text, name), data_at=_data_at(text, name.end))
+            return Insert(text=text[: token.start], format=_name(text, name), rows=_rows(text, name.end))
         if token.word == b"FROM" and read[-2].word != b"DISTINCT":
             following = next(tokens, None)
             if following is not None and following.word == b"INFILE":
@@ -227,19 +228,19 @@ def _read_insert_select(text: bytes, tokens: list[_Token]) -> Statement:
                 structure=text[literal.start : literal.end],
                 after=text[tokens[number + 3].end : tokens[at].start],
                 format=_name(text, name),
-                data_at=_data_at(text, name.end),
+                rows=_rows(text, name.end),
             )
     raise ClickHouseError(73, "UNKNOWN_FORMAT", "The query reads from input() and names no FORMAT for its rows")
 
 
-def _data_at(text: bytes, end: int) -> int:
-    """Skip to where the rows begin behind a format's name: behind blanks and one line break."""
+def _rows(text: bytes, end: int) -> bytes:
+    """Give the rows behind a format's name: what follows blanks and one line break."""
     while text[end : end + 1] in {b" ", b"\t", b"\f"}:
         end += 1
     for white in (b"\r", b"\n"):
         if text[end : end + 1] == white:
             end += 1
-    return end
+    return text[end:]
 
 
 def quoted(value: str) -> str:

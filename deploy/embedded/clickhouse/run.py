@@ -1,0 +1,179 @@
+"""One query, from its statement to the last byte of its result."""
+
+import asyncio
+import re
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from deploy.embedded.clickhouse.body import Body
+from deploy.embedded.clickhouse.call import Call
+from deploy.embedded.clickhouse.engine import Connection, Engine
+from deploy.embedded.clickhouse.errors import ClickHouseError
+from deploy.embedded.clickhouse.pipe import pipe
+from deploy.embedded.clickhouse.progress import Progress
+from deploy.embedded.clickhouse.reply import Reply
+from deploy.embedded.clickhouse.statements import Insert, InsertSelect, Select, quoted
+
+T = TypeVar("T")
+
+_PIECE = 2**18  # bytes of a result that are taken from the engine at a time
+_FORMAT = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExternalTable:
+    """A temporary table that comes with a request."""
+
+    name: str
+    structure: str
+    """Its columns, as in CREATE TABLE."""
+
+    format: str
+    rows: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """What a query runs with."""
+
+    engine: Engine
+    connection: Connection
+    call: Call
+    body: Body | None
+    """What follows the statement; None if nothing can."""
+
+    reply: Reply
+    tag: str
+    """By what the engine finds it."""
+
+    temporary: Path
+    """Folder for rows that must be held."""
+
+    def output_format(self, named: str | None = None) -> str:
+        """Choose the result's format, and tell the client.
+
+        Args:
+            named: the format that the statement names.
+
+        Raises:
+            ClickHouseError: what the client asks for cannot be a format.
+        """
+        name = named or self.call.default_format or "TabSeparated"
+        if not _FORMAT.fullmatch(name):
+            raise ClickHouseError(73, "UNKNOWN_FORMAT", f"Unknown format {name}")
+        canonical, content_type = self.engine.content_types.get(name.lower(), (name, "text/plain; charset=UTF-8"))
+        self.reply.headers["X-ClickHouse-Format"] = canonical
+        self.reply.headers["Content-Type"] = content_type
+        return canonical
+
+    async def select(self, statement: Select) -> Progress:
+        """Stream a result of any size; the query is stopped when its client has gone."""
+        name = self.output_format(statement.format)
+        async with pipe() as (reader, writing):
+            running: asyncio.Future[Progress] = self.engine.submit(
+                self.connection.select_into, writing, statement, name, self.call.parameters
+            )
+            try:
+                while piece := await reader.read(_PIECE):
+                    await self.reply.write(piece)
+                return await asyncio.shield(running)
+            except BaseException:
+                await self._stop(running)
+                raise
+
+    async def small(self, text: bytes, named: str | None = None, *, stoppable: bool = False) -> Progress:
+        """Run a statement with a small result.
+
+        Args:
+            text: the statement.
+            named: the format that it names.
+            stoppable: it changes nothing, so it is stopped when its client has gone.
+        """
+        name = self.output_format(named)
+        running: asyncio.Future[tuple[bytes, Progress]] = self.engine.submit(
+            self.connection.query, text, name, self.call.parameters
+        )
+        try:
+            content, progress = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if stoppable:
+                await self._stop(running)
+            await asyncio.wait([running])
+            raise
+        await self.reply.write(content)
+        return progress
+
+    async def insert(self, statement: Insert) -> Progress:
+        """Hand over rows as they come; nothing of the last block is committed unless the whole body has arrived."""
+        self.output_format()
+        connection = self.connection
+        await self._blocking(connection.begin_insert, statement.text, statement.format, self.call.parameters)
+        try:
+            wanted = not statement.rows or await self._blocking(connection.append, statement.rows)
+            if wanted and self.body is not None:
+                decoding = self.body.decoding
+                async for piece in self.body.rest():
+                    if not await self._blocking(lambda raw: connection.append(decoding.feed(raw)), piece):
+                        break
+                else:
+                    decoding.finish()
+            return await self._blocking(connection.finish_insert)
+        except BaseException:
+            await self._blocking(connection.cancel_insert)
+            raise
+
+    async def insert_select(self, statement: InsertSelect) -> Progress:
+        """Hold the rows in a file and select from that: chDB does not know ``input()``, and would insert nothing."""
+        self.output_format()
+        with tempfile.NamedTemporaryFile(dir=self.temporary) as file:
+            file.write(statement.rows)
+            if self.body is not None:
+                async for piece in self.body.rest():
+                    file.write(await asyncio.to_thread(self.body.decoding.feed, piece))
+                self.body.decoding.finish()
+            file.flush()
+            arguments = f"{quoted(file.name)}, {statement.format}, ".encode() + statement.structure
+            sql = statement.before + b" file(" + arguments + b") " + statement.after
+            _, progress = await self._blocking(self.connection.query, sql, "Null", self.call.parameters)
+            return progress
+
+    @asynccontextmanager
+    async def external(self, tables: Sequence[ExternalTable]) -> AsyncIterator[None]:
+        """Have the request's temporary tables while it runs."""
+        created = []
+        try:
+            for table in tables:
+                await self._blocking(self._create, table)
+                created.append(table.name)
+            yield
+        finally:
+            for name in created:
+                await self._blocking(self.connection.query, f"DROP TEMPORARY TABLE `{name}`", "Null")
+
+    def _create(self, table: ExternalTable) -> None:
+        self.connection.query(f"CREATE TEMPORARY TABLE `{table.name}` ({table.structure})", "Null")
+        self.connection.begin_insert(f"INSERT INTO `{table.name}`".encode(), table.format, {})
+        self.connection.append(table.rows)
+        self.connection.finish_insert()
+
+    async def _stop(self, running: "asyncio.Future[T]") -> None:
+        """Stop a query whose result nobody takes any more, and wait until it has stopped."""
+        if not running.done():
+            await _to_its_end(asyncio.ensure_future(self.engine.kill_until_done(running, self.tag)))
+        running.exception()  # seen, whatever it is
+
+    async def _blocking(self, work: Callable[..., T], *arguments: object) -> T:
+        return await _to_its_end(self.engine.submit(work, *arguments))
+
+
+async def _to_its_end(work: "asyncio.Future[T]") -> T:
+    """Wait for work on a connection, even when cancelled meanwhile: nothing else may use the connection before."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise
