@@ -95,5 +95,18 @@ def found(stamp: int, previous: int | None, at: str, losses: Sequence[Loss]) -> 
     return encode(header, {Outbox.LOSSES.value: _loss_lines(losses)})
 
 
+def repeat(state: PartitionState) -> bytes:
+    """Write a record that says nothing new: it answers again what was answered last.
+
+    The chain hangs on its last record. Where nothing happens for longer than the outbox is kept, that one would be
+    deleted, and nobody could continue what the readers remember.
+    """
+    chain = state.chain
+    if chain.epoch is None or chain.stamp is None:
+        raise ValueError("an empty log has nothing to be repeated")
+    link = Link(epoch=chain.epoch, stamp=chain.stamp, previous=chain.stamp)
+    return encode({**link.header(), TIME: state.time, "counts": asdict(Counts())}, {})
+
+
 def _loss_lines(losses: Sequence[Loss]) -> bytes:
     return lines([_encoder.encode(loss) for loss in losses])

@@ -3,16 +3,19 @@
 import asyncio
 import logging
 import time
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from streams.contracts.chain import Chain, Link
 from streams.contracts.codec import decode
 from streams.log import Extent, Log
 from streams.state import TIME, PartitionState
 
 logger = logging.getLogger(__name__)
 
-LINKING_RECORDS = 100
-"""Records that are read in any case, however old: with the first one alone nobody knows whether it was a stray."""
+CERTAIN_AFTER = 100
+"""Records that must continue each other before a reader that began in the middle is sure of the chain. A worker that
+lost its partition leaves fewer than that behind (`WorkerSettings.in_flight`), and they continue each other, too."""
 
 SLACK_MS = 2 * 3_600_000
 """How much further back than the horizon is read: full hours are forgotten, and machines' clocks differ a little."""
@@ -20,10 +23,41 @@ SLACK_MS = 2 * 3_600_000
 TELL_EVERY = 5.0  # seconds between two lines of progress
 
 
-async def load(log: Log, topic: str, partition: int, horizon_hours: int) -> tuple[PartitionState, int]:
-    """Load the state of a partition.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Loaded:
+    """What was found in an outbox partition."""
 
-    Gives the state, and the offset of the outbox up to which it was read, where the next record is to be written.
+    state: PartitionState
+
+    end: int
+    """The offset up to which it was read, where the next record is to be written."""
+
+    written_at: datetime | None
+    """When its last record was written."""
+
+
+class Footing:
+    """How a reader finds the chain that begins somewhere in the middle of the log.
+
+    What it reads first may be strays. A chain that is not linked lets go of them as soon as something comes that lies
+    further ahead, so it is held unlinked until enough records have continued each other.
+    """
+
+    def __init__(self, chain: Chain, *, at_beginning: bool) -> None:
+        self._chain = chain
+        self._certain = at_beginning
+        self._continued = 0
+
+    def stepped(self, link: Link, last_stamp: int | None) -> None:
+        """Take note of a record that counted, and of the stamp before it."""
+        if not self._certain:
+            self._continued = self._continued + 1 if link.previous == last_stamp else 0
+            self._certain = self._continued >= CERTAIN_AFTER
+            self._chain.linked = self._certain
+
+
+async def load(log: Log, topic: str, partition: int, horizon_hours: int) -> Loaded:
+    """Load the state of a partition.
 
     Raises:
         KafkaError: no answer.
@@ -32,36 +66,20 @@ async def load(log: Log, topic: str, partition: int, horizon_hours: int) -> tupl
     extent = await log.extent(topic, partition)
     state = PartitionState(horizon_hours)
     start = await _start(log, topic, partition, extent, horizon_hours)
-    began = told = time.monotonic()
-    read = 0
-    async for record in log.read(topic, partition, start, extent.end):
-        value = record.value or b""
-        state.apply(decode(value))
-        if record.offset == start > 0:
-            # A first record in the middle of a log may be a stray: even a founding may be the second of two.
-            state.chain.linked = False
-        read += len(value)
+    footing = Footing(state.chain, at_beginning=start == 0)
+    progress = _Progress(partition, start, extent.end)
+    written_at: datetime | None = None
+    async for found in log.read(topic, partition, start, extent.end):
+        value = found.value or b""
+        record = decode(value)
+        last_stamp = state.chain.stamp
+        if state.apply(record):
+            footing.stepped(Link.of(record.header), last_stamp)
+        written_at = datetime.fromtimestamp(found.timestamp / 1000, UTC)
+        progress.tell(found.offset, len(value), state.open_lifecycles)
         await asyncio.sleep(0)  # a large record takes a while, and heartbeats are to be sent
-        if time.monotonic() - told > TELL_EVERY:
-            told = time.monotonic()
-            done = (record.offset + 1 - start) / (extent.end - start)
-            logger.info(
-                "Loading shard %d: %.0f %%, %d MB, %d lifecycles",
-                partition,
-                done * 100,
-                read >> 20,
-                state.open_lifecycles,
-            )
-    logger.info(
-        "Loaded shard %d: %d lifecycles from %d records, %d MB, in %.1f s; answered up to %s",
-        partition,
-        state.open_lifecycles,
-        extent.end - start,
-        read >> 20,
-        time.monotonic() - began,
-        state.chain.stamp,
-    )
-    return state, extent.end
+    progress.tell_end(state)
+    return Loaded(state=state, end=extent.end, written_at=written_at)
 
 
 async def _start(log: Log, topic: str, partition: int, extent: Extent, horizon_hours: int) -> int:
@@ -71,6 +89,40 @@ async def _start(log: Log, topic: str, partition: int, extent: Extent, horizon_h
         horizon_ms = int(at.timestamp() * 1000) - horizon_hours * 3_600_000 - SLACK_MS
         # Records are written after the time that they carry, so none within the horizon stands before this one.
         since = await log.first_since(topic, partition, horizon_ms)
-        latest = max(extent.begin, extent.end - LINKING_RECORDS)
-        return latest if since is None else min(since, latest)
+        # What is read to become certain lies before the horizon, so that nothing depends on it but the chain.
+        return max(extent.begin, (extent.end if since is None else since) - 2 * CERTAIN_AFTER)
     return extent.begin
+
+
+class _Progress:
+    """Tells people how a long load comes along."""
+
+    def __init__(self, partition: int, start: int, end: int) -> None:
+        self._partition = partition
+        self._start = start
+        self._records = end - start
+        self._bytes = 0
+        self._began = self._told = time.monotonic()
+
+    def tell(self, offset: int, size: int, lifecycles: int) -> None:
+        self._bytes += size
+        if time.monotonic() - self._told > TELL_EVERY:
+            self._told = time.monotonic()
+            logger.info(
+                "Loading shard %d: %.0f %%, %d MB, %d lifecycles",
+                self._partition,
+                (offset + 1 - self._start) / self._records * 100,
+                self._bytes >> 20,
+                lifecycles,
+            )
+
+    def tell_end(self, state: PartitionState) -> None:
+        logger.info(
+            "Loaded shard %d: %d lifecycles from %d records, %d MB, in %.1f s; answered up to %s",
+            self._partition,
+            state.open_lifecycles,
+            self._records,
+            self._bytes >> 20,
+            time.monotonic() - self._began,
+            state.chain.stamp,
+        )

@@ -6,11 +6,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from streams.answer import answer, found
+from streams.answer import answer, found, repeat
 from streams.contracts.clock import Clock, rfc3339
 from streams.contracts.errors import PublishError, TodokeError
 from streams.contracts.kafka import KafkaConnection
@@ -33,6 +34,9 @@ SETTLE_SECONDS = 0.5
 """What was read before a correction of the place may still come for this long; it calls for no further one."""
 
 HOURS_PER_DAY = 24
+
+REPEAT_AFTER = timedelta(days=1)
+"""How long the outbox is left alone. It is kept for longer than that."""
 
 
 class StalledError(TodokeError):
@@ -71,6 +75,8 @@ class _Work:
     next: int
     """The inbox offset to be answered next."""
     end: OutboxEnd
+    written_at: datetime
+    """When the outbox was last written to, or later."""
     holes: list[range] = field(default_factory=list)
     """Offsets that were passed over and are not told of yet."""
 
@@ -133,6 +139,7 @@ class Shard:
         work.state.apply(told.record)
         work.next = record.offset + 1
         work.end.append(told.value, told.stamp)
+        work.written_at = self._around.clock.now()
         self._moved.set()
         self._around.metrics.answered(self.number, told.counts)
         self._around.metrics.open_lifecycles.labels(self._label).set(work.state.open_lifecycles)
@@ -171,6 +178,15 @@ class Shard:
             self._pass_over(work, extent.begin)
             self._call_back()
         self._watch(work, extent, seconds)
+        self._keep_alive(work)
+
+    def _keep_alive(self, work: _Work) -> None:
+        """Write something once a day, so that retention never takes the record that the chain hangs on."""
+        now = self._around.clock.now()
+        stamp = work.state.chain.stamp
+        if stamp is not None and not self._suspended and now - work.written_at > REPEAT_AFTER:
+            work.end.append(repeat(work.state), stamp)
+            work.written_at = now
 
     def _watch(self, work: _Work, extent: Extent, seconds: float) -> None:
         answered = self.answered
@@ -314,13 +330,19 @@ class Shard:
         around = self._around
         topics, settings = around.topics, around.settings
         started = time.monotonic()
-        state, end = await load(around.log, topics.outbox.name, self.number, settings.horizon_days * HOURS_PER_DAY)
+        loaded = await load(around.log, topics.outbox.name, self.number, settings.horizon_days * HOURS_PER_DAY)
         around.metrics.load_seconds.labels(self._label).observe(time.monotonic() - started)
+        state = loaded.state
         inbox = await around.log.extent(topics.inbox.name, self.number)
         if state.chain.stamp is None or inbox.end < state.chain.next_offset():
             await self._found(state, inbox)
             return None
-        work = _Work(state=state, next=state.chain.next_offset(), end=self._end(end, self._failed))
+        work = _Work(
+            state=state,
+            next=state.chain.next_offset(),
+            end=self._end(loaded.end, self._failed),
+            written_at=loaded.written_at or around.clock.now(),
+        )
         await work.end.open()
         if inbox.begin > work.next:
             self._pass_over(work, inbox.begin)

@@ -134,23 +134,3 @@ def test_however_workers_get_into_each_others_way_readers_see_one_history(steps:
     last.load(log)
     last.write(log)
     assert len(counted(*log)) == len(seen) + 1, "whoever loads can go on"
-
-
-@given(STEPS, st.data())
-def test_a_reader_that_begins_anywhere_comes_to_where_the_others_are(
-    steps: list[tuple[int, str]], data: st.DataObject
-) -> None:
-    log = log_of(steps)
-    at = data.draw(st.integers(0, len(log)))
-    last = Writer()
-    last.load(log)
-    for _ in range(len(log) + 3):
-        last.write(log)
-
-    late = Chain()
-    for place, one in enumerate(log[at:], at):
-        late.follow(one)
-        if place == at > 0:
-            late.linked = False  # a first record in the middle proves nothing, not even a founding
-
-    assert (late.epoch, late.stamp) == (last.chain.epoch, last.chain.stamp)

@@ -1,0 +1,71 @@
+"""The corners of a lifecycle."""
+
+import msgspec
+import orjson
+import pytest
+
+from streams import lifecycle
+from streams.contracts.sections import public_lifecycle
+from streams.lifecycle import Event, Lifecycle
+from tests.chunks import make_event
+
+
+def absorbed(*events: dict[str, str]) -> Lifecycle:
+    mail = Lifecycle("cmc", "one@example.com", "user@example.jp")
+    for event in events:
+        mail.absorb(msgspec.convert(make_event(**event), Event))
+    return mail
+
+
+def test_a_delivery_before_its_queueing_took_negative_time() -> None:
+    """Clocks of different machines say so."""
+    mail = absorbed(
+        {"type": "delivered", "occurred_at": "2026-03-02T00:00:00.500Z"},
+        {"type": "queued", "occurred_at": "2026-03-02T00:00:02.001Z"},
+    )
+    assert mail.delivery_seconds == -1.501
+
+
+def test_seconds_have_three_decimals() -> None:
+    mail = absorbed(
+        {"type": "queued", "occurred_at": "2026-03-02T00:00:00.100Z"},
+        {"type": "delivered", "occurred_at": "2026-03-02T00:00:00.400Z"},
+    )
+    assert b'"delivery_seconds":0.3,' in lifecycle.render(mail)
+
+
+def test_a_time_that_is_none_costs_only_the_duration() -> None:
+    mail = absorbed(
+        {"type": "queued", "occurred_at": "2026-99-99T00:00:00.100Z"},
+        {"type": "delivered", "occurred_at": "2026-03-02T00:00:00.400Z"},
+    )
+    assert mail.delivery_seconds is None
+    assert mail.events == 2
+
+
+def test_a_bounce_that_follows_a_delivery_wins_and_the_delivery_stays() -> None:
+    mail = absorbed(
+        {"type": "bounced", "occurred_at": "2026-04-15T00:00:00.000Z"},
+        {"type": "delivered", "occurred_at": "2026-03-02T00:00:00.000Z"},
+    )
+    assert (mail.state, mail.delivered_at) == ("bounced", "2026-03-02T00:00:00.000Z")
+
+
+def test_the_workers_own_part_is_last_and_not_public() -> None:
+    line = lifecycle.render(absorbed({"subject": 'a,"~":b'}))
+    assert list(orjson.loads(line))[-1] == "~"
+    assert list(orjson.loads(public_lifecycle(line)))[-1] == "delivery_seconds"
+
+
+def test_a_line_survives_reading_and_writing() -> None:
+    mail = absorbed({"type": "failed", "reason": "x"}, {"type": "bounced", "reason": "y"}, {"type": "queued"})
+    line = lifecycle.render(mail)
+    assert lifecycle.render(lifecycle.parse(line)) == line
+    assert lifecycle.key_of(line) == lifecycle.key("cmc", "one@example.com", "user@example.jp")
+
+
+@pytest.mark.parametrize("type_", ["queued", "deferred", "delivered", "failed", "bounced"])
+def test_every_type_has_its_time(type_: str) -> None:
+    mail = absorbed({"type": type_})
+    assert [name for name in lifecycle.EARLIEST.values() if getattr(mail, name)] == [lifecycle.EARLIEST[type_]]
+    assert mail.state == type_
