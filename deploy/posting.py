@@ -89,7 +89,7 @@ def signed(payload: Payload, source: SourceSettings) -> tuple[bytes, dict[str, s
         body = body.rstrip(b"\r\n")  # an editor's last newline would become part of the last value
     if source.basic:
         user, _, password = source.basic[0].get_secret_value().partition(":")
-        headers["Authorization"] = aiohttp.BasicAuth(user, password, "utf-8").encode()
+        headers["Authorization"] = aiohttp.encode_basic_auth(user, password, "utf-8")
     elif source.bearer_tokens:
         headers["Authorization"] = f"Bearer {source.bearer_tokens[0].get_secret_value()}"
     if source.api_keys and payload.form is not Form.NDJSON:

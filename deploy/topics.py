@@ -60,11 +60,15 @@ async def ensure_topics(
         KafkaUnreachableError: no broker answered in time.
     """
     deadline = Deadline(patience, clock or SystemClock())
+    created: frozenset[str] = frozenset()
     while True:
         try:
             async with asyncio.timeout(max(1.0, deadline.remaining())), admin_client(connection) as client:
-                created = await _create_missing(client, settings) if create else frozenset()
-                return await _compare(client, settings, created)
+                created |= await _create_missing(client, settings) if create else frozenset()
+                states = await _compare(client, settings, created)
+                # What was made just now may take a moment until every broker knows all of it.
+                if not any(state.created and state.differences for state in states) or not deadline.remaining():
+                    return states
         except TimeoutError as error:
             raise KafkaUnreachableError(connection, error) from error
         except KafkaUnreachableError:
@@ -79,13 +83,16 @@ async def _create_missing(client: AIOKafkaAdminClient, settings: TopicsSettings)
     if not missing:
         return frozenset()
     response: Any = await client.create_topics([_new(topic, settings) for topic in missing])
+    created = set()
     for name, code, *message in response.topic_errors:
         error = for_code(code)
-        if code and error is not TopicAlreadyExistsError:
-            if error is NotControllerError:
-                raise error
+        if error is NotControllerError:
+            raise error
+        if code == 0:
+            created.add(name)
+        elif error is not TopicAlreadyExistsError:
             raise TopicsDifferError(f"Kafka refuses to create {name}: {(message or [None])[0] or error.__name__}")
-    return frozenset(topic.name for topic in missing)
+    return frozenset(created)
 
 
 def _new(topic: Topic, settings: TopicsSettings) -> NewTopic:
@@ -102,8 +109,6 @@ def _new(topic: Topic, settings: TopicsSettings) -> NewTopic:
 async def _compare(client: AIOKafkaAdminClient, settings: TopicsSettings, created: frozenset[str]) -> list[TopicState]:
     wanted = settings.topics().all()
     partitions = {entry["topic"]: len(entry["partitions"]) for entry in await client.describe_topics()}
-    if any(name not in partitions for name in created):
-        raise NotControllerError  # the broker has made them but not yet told itself: ask again
     found = [topic for topic in wanted if topic.name in partitions]
     configs = await _configs(client, found)
     return [

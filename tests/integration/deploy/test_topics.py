@@ -1,0 +1,56 @@
+import pytest
+from aiokafka.admin import NewTopic
+
+from deploy.broker import KafkaUnreachableError, admin_client, reader
+from deploy.embedded.kafka import EmbeddedKafka
+from deploy.settings import TopicsSettings
+from deploy.topics import ensure_topics
+from streams.contracts.errors import ConfigurationError
+from streams.contracts.kafka import KafkaConnection
+
+NOBODY = KafkaConnection(bootstrap_servers="127.0.0.1:1")
+
+
+@pytest.fixture
+def connection(kafka: EmbeddedKafka) -> KafkaConnection:
+    return KafkaConnection(bootstrap_servers=kafka.bootstrap_servers)
+
+
+@pytest.mark.parametrize("replication_factor", [-1, 1])
+async def test_missing_topics_are_made_and_then_found(
+    connection: KafkaConnection, topic_prefix: str, replication_factor: int
+) -> None:
+    settings = TopicsSettings(prefix=topic_prefix, shards=3, replication_factor=replication_factor, fsync=True)
+
+    looked = await ensure_topics(connection, settings, create=False)
+    assert {state.differences for state in looked} == {("is missing: run `todoke topics`",)}
+
+    made = await ensure_topics(connection, settings, create=True)
+    assert [state.name for state in made] == [topic.name for topic in settings.topics().all()]
+    assert all(state.created and state.partitions == 3 and not state.differences for state in made)
+
+    again = await ensure_topics(connection, settings, create=True)
+    assert not any(state.created or state.differences for state in again)
+
+
+async def test_what_differs_is_told_and_left_as_it_is(connection: KafkaConnection, topic_prefix: str) -> None:
+    settings = TopicsSettings(prefix=topic_prefix, shards=2)
+    async with admin_client(connection) as admin:
+        await admin.create_topics([NewTopic(f"{topic_prefix}lifecycles", 5, 1)])
+
+    states = {state.name: state for state in await ensure_topics(connection, settings, create=True)}
+    partitions, *configs = states[f"{topic_prefix}lifecycles"].differences
+    assert "has 5 partitions where topics.shards is 2" in partitions
+    assert any("cleanup.policy = delete where compact is wanted" in text for text in configs)
+    assert not states[f"{topic_prefix}events"].differences
+
+
+async def test_a_broker_that_is_away_is_a_sentence() -> None:
+    with pytest.raises(KafkaUnreachableError, match=r"127\.0\.0\.1:1 does not answer"):
+        await ensure_topics(NOBODY, TopicsSettings(), create=False, patience=0)
+
+
+async def test_a_topic_that_is_not_there_is_a_sentence(connection: KafkaConnection, topic_prefix: str) -> None:
+    with pytest.raises(ConfigurationError, match="has no topic"):
+        async with reader(connection, f"{topic_prefix}events"):
+            pass

@@ -1,0 +1,34 @@
+from importlib import import_module
+
+import click
+import pytest
+
+from deploy.cli import COMMANDS, main
+from deploy.exit import Exit
+from deploy.version import VERSION
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == Exit.OK
+    assert capsys.readouterr().out == f"todoke {VERSION}\n"
+
+
+def test_wrong_use_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["upp"]) == Exit.MISUSED
+    assert "No such command 'upp'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = import_module(COMMANDS[name].module).command
+    assert isinstance(command, click.Command)
+
+    assert main([name, "--help"]) == Exit.OK
+    text = capsys.readouterr().out
+    assert "Example" in text
+    assert f"todoke {name}" in text
+
+
+def test_a_missing_file_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["send", "nowhere.json"]) == Exit.MISUSED
+    assert "nowhere.json cannot be read" in capsys.readouterr().err
