@@ -88,7 +88,7 @@ class KafkaPublisher:
         self._compression = compression
         self._producer: AIOKafkaProducer | None = None
         self._renewing = asyncio.Lock()
-        self._stopping: asyncio.Future[None] | None = None
+        self._ended: asyncio.Future[None] | None = None  # done once the present producer acknowledges nothing any more
         self._shards = 0
 
     @property
@@ -114,22 +114,25 @@ class KafkaPublisher:
             raise ConfigurationError(f"Kafka has no topic {self._topic}: run `todoke topics` to create it")
         self._shards = len(partitions)
         self._producer = producer
-        self._stopping = asyncio.get_running_loop().create_future()
+        self._ended = asyncio.get_running_loop().create_future()
 
     async def publish(self, shard: int, value: bytes) -> None:
         """Send the chunk to the partition of its shard and wait for the acknowledgement."""
-        producer, stopping = self._producer, self._stopping
-        if producer is None or stopping is None:
+        producer, ended = self._producer, self._ended
+        if producer is None or ended is None:
             raise PublishError("the publisher is not started, or was stopped")
+        sending = asyncio.ensure_future(
+            producer.send_and_wait(self._topic, value, partition=shard, headers=[FORM_HEADER])
+        )
+        await asyncio.wait({sending, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if not sending.done():
+            sending.cancel()
+            raise PublishError(f"the producer was ended before Kafka acknowledged a chunk of shard {shard}")
         try:
-            sent = await producer.send(self._topic, value, partition=shard, headers=[FORM_HEADER])
-            await asyncio.wait({sent, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not sent.done():
-                raise PublishError("the publisher was stopped before Kafka acknowledged the chunk")
-            sent.result()
+            sending.result()
         except KafkaError as error:
             if not _may_heal(error):
-                await self._renew(producer, error)
+                await self._renew(producer, ended, error)
             raise PublishError(f"Kafka did not take a chunk of shard {shard}: {error!r}") from error
 
     async def is_reachable(self) -> bool:
@@ -146,9 +149,9 @@ class KafkaPublisher:
     async def stop(self, deadline: Deadline) -> None:
         """End the producer."""
         producer, self._producer = self._producer, None
-        if producer is None or self._stopping is None:
+        if producer is None or self._ended is None:
             return
-        self._stopping.set_result(None)
+        self._ended.set_result(None)
         await _end(producer, deadline.remaining())
 
     def _make(self) -> AIOKafkaProducer:
@@ -164,7 +167,7 @@ class KafkaPublisher:
             retry_backoff_ms=200,
         )
 
-    async def _renew(self, broken: AIOKafkaProducer, error: KafkaError) -> None:
+    async def _renew(self, broken: AIOKafkaProducer, ended: asyncio.Future[None], error: KafkaError) -> None:
         """Put a new producer in the place of one whose chunk was refused for good."""
         async with self._renewing:
             if self._producer is not broken:
@@ -176,11 +179,14 @@ class KafkaPublisher:
             except (KafkaError, OSError):
                 await _end(fresh, 0.0)
                 return  # the broken one refuses the next chunk too, and this is tried again
-            if self._producer is broken:
-                self._producer = fresh
-                await _end(broken, 0.0)
-            else:  # stopped meanwhile
+            if self._producer is not broken:  # stopped meanwhile
                 await _end(fresh, 0.0)
+                return
+            self._producer, self._ended = fresh, asyncio.get_running_loop().create_future()
+            try:
+                await _end(broken, 0.0)
+            finally:
+                ended.set_result(None)  # aiokafka leaves whoever still waits behind the broken one waiting for ever
 
 
 def _may_heal(error: KafkaError) -> bool:
