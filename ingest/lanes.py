@@ -1,6 +1,7 @@
 """A lane for each shard: gathers pieces, sends them as chunks, tells the posts."""
 
 import asyncio
+import logging
 
 from ingest.batching import NEVER, Gathering
 from ingest.metrics import IngestMetrics
@@ -8,6 +9,8 @@ from ingest.packing import Piece, chunk
 from ingest.publisher import Publisher
 from streams.contracts.clock import Clock
 from streams.contracts.errors import PublishError
+
+logger = logging.getLogger(__name__)
 
 
 class Lane:
@@ -22,8 +25,8 @@ class Lane:
         self._metrics = metrics
         self._gathering = Gathering(max_in_flight=max_in_flight)
         self._under_way: set[asyncio.Task[None]] = set()
-        self._look_again: asyncio.Handle | None = None
-        self._looks_at = NEVER
+        self._next_look: asyncio.Handle | None = None
+        self._looks_soon = False
 
     @property
     def is_idle(self) -> bool:
@@ -37,18 +40,15 @@ class Lane:
 
     def _look_soon(self) -> None:
         """Look in a moment, so that posts which were read in the same round of the event loop share a chunk."""
-        if self._looks_at != 0:
-            self._cancel_look()
-            self._looks_at = 0
-            self._look_again = asyncio.get_running_loop().call_soon(self._look)
-
-    def _cancel_look(self) -> None:
-        if self._look_again is not None:
-            self._look_again.cancel()
+        if not self._looks_soon:
+            if self._next_look is not None:
+                self._next_look.cancel()
+            self._looks_soon = True
+            self._next_look = asyncio.get_running_loop().call_soon(self._look)
 
     def _look(self) -> None:
         """Send what is due, and look again when the next might be."""
-        self._looks_at = NEVER
+        self._looks_soon = False
         now = self._clock.monotonic()
         while self._gathering.is_due(in_flight=len(self._under_way), now=now):
             pieces = [piece for piece in self._gathering.take(now) if not self._is_moot(piece)]
@@ -57,9 +57,8 @@ class Lane:
                 self._under_way.add(task)
                 task.add_done_callback(self._landed)
         closes_at = self._gathering.closes_at
-        if closes_at not in (NEVER, self._looks_at) and closes_at > now:
-            self._looks_at = closes_at
-            self._look_again = asyncio.get_running_loop().call_later(closes_at - now, self._look)
+        if now < closes_at < NEVER:
+            self._next_look = asyncio.get_running_loop().call_later(closes_at - now, self._look)
 
     def _is_moot(self, piece: Piece) -> bool:
         """Drop a piece whose sender was told to post again: sending it too would only burden who is slow already."""
@@ -73,14 +72,19 @@ class Lane:
         self._look_soon()
 
     async def _send(self, pieces: list[Piece]) -> None:
-        value = chunk(pieces)
         try:
-            await self._publisher.publish(self._shard, value)
+            await self._publisher.publish(self._shard, chunk(pieces))
         except PublishError as error:
-            self._metrics.chunk_failed()
-            for piece in pieces:
-                piece.post.give_up(error)
+            self._give_up(pieces, error)
+        except Exception:
+            logger.exception("a chunk of shard %d met a mistake in todoke; its senders repeat their posts", self._shard)
+            self._give_up(pieces, PublishError("a mistake in todoke"))
         else:
             self._metrics.chunk_stored(sum(piece.events for piece in pieces))
             for piece in pieces:
                 piece.post.acknowledge()
+
+    def _give_up(self, pieces: list[Piece], error: PublishError) -> None:
+        self._metrics.chunk_failed()
+        for piece in pieces:
+            piece.post.give_up(error)

@@ -110,6 +110,24 @@ async def test_what_is_refused_fails_its_posts(publisher: MemoryPublisher, make_
     await put(into, make_post())
 
 
+class MistakenPublisher(MemoryPublisher):
+    """Breaks its promise about what it raises."""
+
+    async def publish(self, shard: int, value: bytes) -> None:
+        raise LookupError(shard, len(value))
+
+
+async def test_a_mistake_fails_its_posts_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    settled: list[str] = []
+    post = Post(receipt="r", source="s", received_at="t", on_settled=lambda: settled.append("settled"))
+    into = lane(MistakenPublisher())
+    with pytest.raises(PublishError):
+        await put(into, post)
+    assert settled == ["settled"]
+    assert "LookupError" in caplog.text
+    await _idle(into)
+
+
 async def test_what_was_abandoned_before_it_was_sent_is_not_sent(
     publisher: MemoryPublisher, make_post: MakePost
 ) -> None:
