@@ -66,7 +66,6 @@ class IngestRole:
             registry=registry or CollectorRegistry(),
         )
         self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
         self._port = settings.port
 
     @property
@@ -100,9 +99,9 @@ class IngestRole:
             shutdown_timeout=LINGER,
         )
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, settings.host, settings.port, backlog=settings.max_connections_waiting)
+        site = web.TCPSite(self._runner, settings.host, settings.port, backlog=settings.max_connections_waiting)
         try:
-            await self._site.start()
+            await site.start()
         except OSError as error:
             await self._runner.cleanup()
             raise ConfigurationError(
@@ -127,8 +126,8 @@ class IngestRole:
             return
         runner, self._runner = self._runner, None
         # 1.
-        if self._site is not None:
-            await self._site.stop()
+        for site in runner.sites:
+            await site.stop()
         # 2.
         await self._intake.stop(deadline)
         # 3.

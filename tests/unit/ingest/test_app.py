@@ -59,7 +59,7 @@ def log(publisher: MemoryPublisher) -> Log:
 
 @pytest_asyncio.fixture
 async def start(publisher: MemoryPublisher) -> AsyncIterator[Start]:
-    """Starts roles and stops them at the end."""
+    """Starts roles and stops them at the end, also those that could not start."""
     started: list[IngestRole] = []
 
     async def begin(sources: dict[str, SourceSettings] | None = None, **settings: object) -> IngestRole:
@@ -70,8 +70,8 @@ async def start(publisher: MemoryPublisher) -> AsyncIterator[Start]:
             topics=topics(),
             publisher=publisher,
         )
-        await role.start()
         started.append(role)
+        await role.start()
         return role
 
     yield begin
