@@ -5,6 +5,9 @@ import sys
 
 from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache
 
+STEP = 10
+"""Jars after which a line is written where no terminal shows the same line changing."""
+
 
 async def fetch_broker() -> None:
     """Fetch Kafka's jars where they are missing, and show how far that is.
@@ -16,7 +19,9 @@ async def fetch_broker() -> None:
 
 
 def _show(progress: Progress) -> None:
-    end = "\n" if progress.done == progress.total or not sys.stderr.isatty() else ""
-    start = "\r" if sys.stderr.isatty() else ""
-    sys.stderr.write(f"{start}fetching Kafka, once: {progress}{end}")
+    is_last = progress.done == progress.total
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\rfetching Kafka, once: {progress}" + "\n" * is_last)
+    elif is_last or progress.done % STEP == 0:
+        sys.stderr.write(f"fetching Kafka, once: {progress}\n")
     sys.stderr.flush()
