@@ -51,7 +51,6 @@ class Intake:
         self._ledger = Ledger(draw_instance())
         self._lanes: tuple[Lane, ...] = ()
         self._is_stopping = False
-        self._is_stopped = False
         self._is_reachable = False
         self._tasks: list[asyncio.Task[None]] = []
         self.allowance = Allowance(settings.max_bytes_in_flight)
@@ -84,9 +83,10 @@ class Intake:
         Raises:
             Exception: what ended the work by itself; a mistake.
         """
-        if self._tasks:
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in self._tasks:
+        if not self._tasks:
+            return
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
             if not task.cancelled():
                 task.result()
 
@@ -95,9 +95,9 @@ class Intake:
 
         What is not durable when the deadline is over fails, and its sender is told to repeat it. May be called twice.
         """
-        if self._is_stopped:
+        if self._is_stopping:
             return
-        self._is_stopping = self._is_stopped = True
+        self._is_stopping = True
         for task in self._tasks:
             task.cancel()
         try:

@@ -438,6 +438,28 @@ async def test_stopping_keeps_its_deadline(
     await post
 
 
+class MistakenPublisher(MemoryPublisher):
+    """Breaks its promise never to raise here."""
+
+    async def is_reachable(self) -> bool:
+        raise LookupError
+
+
+async def test_a_mistake_in_the_background_ends_the_role_and_is_told() -> None:
+    role = IngestRole(
+        settings=IngestSettings.model_validate(QUICK),
+        sources=default_sources(),
+        kafka=KafkaConnection(),
+        topics=topics(),
+        publisher=MistakenPublisher(),
+    )
+    await role.start()
+    async with asyncio.timeout(10):
+        with pytest.raises(LookupError):
+            await role.wait()
+    await role.stop(Deadline(5, SystemClock()))
+
+
 async def test_a_port_in_use_is_told(start: Start) -> None:
     role = await start()
     with pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1:{role.port}"):
