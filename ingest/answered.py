@@ -1,6 +1,8 @@
 """Which posts of this process were answered, so that it can be told in the log. Pure."""
 
+from collections import deque
 from heapq import heappop, heappush
+from itertools import islice
 
 from streams.contracts.sections import Answered
 
@@ -20,8 +22,8 @@ class Ledger:
         self._drawn = 0
         self._through = 0
         self._told = 0
-        self._ahead: list[int] = []  # a heap: decided, while an earlier one is not
-        self._abandoned: list[int] = []  # a heap: not told yet
+        self._ahead: list[tuple[int, bool]] = []  # a heap: decided and how, while an earlier one is not
+        self._abandoned: deque[int] = deque()  # up to the mark, not told yet, in order
 
     def open(self) -> int:
         """Draw the number of the next post; it must be decided some time."""
@@ -35,25 +37,23 @@ class Ledger:
             sequence: its number.
             answered: 200; else its sender was told to try again.
         """
-        if not answered:
-            heappush(self._abandoned, sequence)
-        heappush(self._ahead, sequence)
-        while self._ahead and self._ahead[0] == self._through + 1:
-            self._through = heappop(self._ahead)
+        heappush(self._ahead, (sequence, answered))
+        while self._ahead and self._ahead[0][0] == self._through + 1:
+            self._through, was_answered = heappop(self._ahead)
+            if not was_answered:
+                self._abandoned.append(self._through)
 
     def note(self) -> Answered | None:
         """Write down what was decided since the last note that was told; ``None`` if that is nothing."""
         if self._through == self._told:
             return None
-        abandoned = sorted(sequence for sequence in self._abandoned if sequence <= self._through)
-        through = self._through
-        if len(abandoned) > TOLD_AT_ONCE:
-            through = abandoned[TOLD_AT_ONCE] - 1
-            abandoned = abandoned[:TOLD_AT_ONCE]
+        is_long = len(self._abandoned) > TOLD_AT_ONCE
+        through = self._abandoned[TOLD_AT_ONCE] - 1 if is_long else self._through
+        abandoned = list(islice(self._abandoned, TOLD_AT_ONCE))
         return {"instance": self.instance, "through": through, "abandoned": abandoned}
 
     def told(self, note: Answered) -> None:
         """Take it that a note has become durable."""
         self._told = note["through"]
         while self._abandoned and self._abandoned[0] <= self._told:
-            heappop(self._abandoned)
+            self._abandoned.popleft()
