@@ -16,7 +16,7 @@ class Gate:
     """The secrets of one source. A post passes that shows any one of them; without any secret everybody passes."""
 
     def __init__(self, source: SourceSettings) -> None:
-        self.is_open = source.is_open
+        self._is_open = source.is_open
         self._basic = _bytes(source.basic)
         self._bearer = _bytes(source.bearer_tokens)
         self._keys = _bytes(source.api_keys)
@@ -28,7 +28,7 @@ class Gate:
 
     def passes_header(self, authorization: str | None) -> bool:
         """Tell whether the value of the header ``Authorization`` lets a post in (RFC 7617, RFC 6750)."""
-        if self.is_open:
+        if self._is_open:
             return True
         scheme, _, given = (authorization or "").partition(" ")
         match scheme.lower():

@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -21,8 +20,6 @@ from ingest.openapi import document
 from ingest.problems import NotDurableError, SourceNotNamedError, UnknownSourceError, WrongSecretError
 from ingest.providers import PROVIDERS
 from ingest.settings import IngestSettings, ProviderName, SourceSettings
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,4 +19,4 @@ def draw_instance() -> str:
 
 def receipt(instance: str, sequence: int) -> str:
     """Name the post with this number, counted from 1, of an instance."""
-    return f"{instance}{sequence:012x}"
+    return f"{instance}{sequence:0{SEQUENCE_DIGITS}x}"
