@@ -58,6 +58,9 @@ KINDS: Mapping[str, tuple[Mapping[str, Meaning], Meaning]] = {
 }
 """The meanings of each kind, and what a status means that is not among them."""
 
+COMPOSITION_LIMIT = 255
+"""Characters that the name of a server configuration may have: each event repeats it, so it would multiply the body."""
+
 _BLOCK_ADDRESS = ("email", "to", "address")
 _BLOCK_ACTION = ("status", "event", "type", "action")
 _FORM = re.compile(r"application/x-www-form-urlencoded\b", re.IGNORECASE)
@@ -123,7 +126,10 @@ def _opened(content: Any) -> tuple[str, str, list[Any]]:
     records = event.get(kind) if isinstance(event, dict) else None
     if not isinstance(records, list):
         raise UnreadableError(f"event holds no array {kind!r}", Reason.BODY_SHAPE)
-    return kind, text(content.get("server_composition")), records
+    composition = text(content.get("server_composition"))
+    if len(composition) > COMPOSITION_LIMIT:
+        raise UnreadableError(f"server_composition has more than {COMPOSITION_LIMIT} characters", Reason.BODY_SHAPE)
+    return kind, composition, records
 
 
 class _Reading:

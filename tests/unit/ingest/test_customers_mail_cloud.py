@@ -10,7 +10,7 @@ import pytest
 
 from ingest.bodies import UnreadableError
 from ingest.harvest import KEY_LIMIT, REJECTS_LIMIT, Context, Harvest
-from ingest.providers.customers_mail_cloud import BOUNCES, DELIVERIES, CustomersMailCloud
+from ingest.providers.customers_mail_cloud import BOUNCES, COMPOSITION_LIMIT, DELIVERIES, CustomersMailCloud
 from streams.contracts.dead_letter import Reason
 from streams.contracts.events import Event
 from streams.contracts.identity import event_id
@@ -225,6 +225,14 @@ def test_bodies_of_another_form_are_refused_as_a_whole(raw: bytes, reason: Reaso
     with pytest.raises(UnreadableError) as refused:
         harvest(raw, JSON, context)
     assert refused.value.reason == reason
+
+
+def test_a_name_that_would_multiply_the_body_is_refused_as_a_whole(context: Context) -> None:
+    long = "x" * COMPOSITION_LIMIT
+    assert harvest(post(RECORD, server_composition=long), JSON, context).events[0]["composition"] == long
+    with pytest.raises(UnreadableError, match="server_composition has more than") as refused:
+        harvest(post(RECORD, server_composition=long + "x"), JSON, context)
+    assert refused.value.reason == Reason.BODY_SHAPE
 
 
 def test_nesting_that_cannot_be_written_again_is_refused_as_a_whole(context: Context) -> None:
