@@ -73,17 +73,20 @@ class Run:
     async def select(self, statement: Select) -> Progress:
         """Stream a result of any size; the query is stopped when its client has gone."""
         name = self.output_format(statement.format)
-        async with pipe() as (reader, writing):
-            running: asyncio.Future[Progress] = self.engine.submit(
-                self.connection.select_into, writing, statement, name, self.call.parameters
-            )
-            try:
+        running: asyncio.Future[Progress] | None = None
+        try:
+            async with pipe() as (reader, writing):
+                running = self.engine.submit(
+                    self.connection.select_into, writing, statement, name, self.call.parameters
+                )
                 while piece := await reader.read(_PIECE):
                     await self.reply.write(piece)
-                return await asyncio.shield(running)
-            except BaseException:
+            return await asyncio.shield(running)
+        except BaseException:
+            # The pipe is closed by now, so that the engine, which may wait for room in it, can be told.
+            if running is not None:
                 await self._stop(running)
-                raise
+            raise
 
     async def small(self, text: bytes, named: str | None = None, *, stoppable: bool = False) -> Progress:
         """Run a statement with a small result.
