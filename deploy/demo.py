@@ -32,10 +32,10 @@ LIFECYCLES = """
 select
     recipient,
     state,
-    formatDateTime(queued_at, '%F %T') as queued,
-    formatDateTime(delivered_at, '%F %T') as delivered,
-    formatDateTime(failed_at, '%F %T') as failed,
-    formatDateTime(bounced_at, '%F %T') as bounced,
+    formatDateTime(queued_at, '%m-%d %T') as queued,
+    formatDateTime(delivered_at, '%m-%d %T') as delivered,
+    formatDateTime(failed_at, '%m-%d %T') as failed,
+    formatDateTime(bounced_at, '%m-%d %T') as bounced,
     if(failed_reason = '', bounced_reason, failed_reason) as reason,
     delivery_seconds,
     subject
@@ -135,7 +135,13 @@ def _table(lifecycles: Sequence[dict[str, Any]]) -> str:
     keys = (*head[:6], "delivery_seconds", *head[7:])
     rows = [tuple("" if row[key] is None else str(row[key]) for key in keys) for row in lifecycles]
     used = [at for at, _ in enumerate(head) if any(row[at] for row in rows)]
-    return table([head[at] for at in used], [[row[at] for at in used] for row in rows], fit=_terminal())
+    told = table(
+        [head[at] for at in used],
+        [[row[at] for at in used] for row in rows],
+        fit=_terminal(),
+        elastic=("subject", "reason"),
+    )
+    return f"The latest lifecycles in ClickHouse, times in UTC:\n\n{told}"
 
 
 def _terminal() -> int | None:

@@ -1,7 +1,7 @@
 """Tables for the terminal, which know that East Asian characters are two columns wide."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 GAP = "  "
 NARROWEST = 10
@@ -26,7 +26,14 @@ def cut(text: str, limit: int) -> str:
     return "".join(kept) + "…"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, limit: int = 60, fit: int | None = None) -> str:
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    limit: int = 60,
+    fit: int | None = None,
+    elastic: Collection[str] = (),
+) -> str:
     """Lay out rows in columns.
 
     Args:
@@ -34,6 +41,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, limit: int = 60
         rows: texts, one for each column.
         limit: columns of the terminal that one cell may take.
         fit: columns of the terminal that there are: the widest cells are cut until a line fits.
+        elastic: names of the columns that are cut first.
     """
     lines = [list(head), *([_one_line(cell) for cell in row] for row in rows)]
     widths = [min(limit, max(width(line[at]) for line in lines)) for at in range(len(head))]
@@ -42,7 +50,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, limit: int = 60
         shrinkable = [at for at, wide in enumerate(widths) if wide > narrowest[at]]
         if not shrinkable:
             break
-        widths[max(shrinkable, key=widths.__getitem__)] -= 1
+        first = [at for at in shrinkable if head[at] in elastic] or shrinkable
+        widths[max(first, key=widths.__getitem__)] -= 1
     lines.insert(1, ["─" * wide for wide in widths])
     return "\n".join(_line(line, widths) for line in lines)
 

@@ -1,6 +1,7 @@
 """The topics in Kafka: made where they are missing, compared where they exist."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +76,27 @@ async def ensure_topics(
             if not deadline.remaining():
                 raise
             await asyncio.sleep(RETRY_PAUSE)
+
+
+async def until_coordinated(connection: KafkaConnection, groups: Collection[str], *, patience: float) -> None:
+    """Wait until Kafka has chosen who keeps the positions of consumer groups, which it does when first asked.
+
+    Members that came before that would be told to come back, one after the other, and say so as an error.
+
+    Raises:
+        KafkaUnreachableError: it has not, in time.
+    """
+    deadline = Deadline(patience, SystemClock())
+    for group in groups:
+        while True:
+            try:
+                async with admin_client(connection) as client:
+                    await client.find_coordinator(group)
+                break
+            except KafkaUnreachableError:
+                if not deadline.remaining():
+                    raise
+                await asyncio.sleep(RETRY_PAUSE)
 
 
 async def _create_missing(client: AIOKafkaAdminClient, settings: TopicsSettings) -> frozenset[str]:

@@ -19,6 +19,12 @@ def test_a_line_fits_the_terminal_and_keeps_what_is_short() -> None:
     assert told.splitlines()[2] == "1   届け届け届け届…"
 
 
+def test_elastic_columns_are_cut_first() -> None:
+    told = table(("id", "text"), [("1234567890123456", "届け" * 20)], fit=30, elastic=("text",))
+
+    assert told.splitlines()[2] == "1234567890123456  届け届け届…"
+
+
 def test_columns_line_up() -> None:
     lines = table(("a", "b"), [("届け", "1"), ("x", "2\n3")]).splitlines()
 
