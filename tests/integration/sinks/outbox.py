@@ -50,7 +50,7 @@ def event(number: int, **fields: str) -> Event:
 
 def lifecycle_line(of: Event, events: int = 1) -> bytes:
     """Write a lifecycle's line as the worker does, as far as a sink looks at it."""
-    name = {key: of[key] for key in ("source", "message_id", "recipient")}  # type: ignore[literal-required]  # as above
+    name = {key: of[key] for key in ("source", "message_id", "recipient")}
     return json.dumps(
         {**name, "state": of["type"], "events": events, "~": [[of["id"]], [0]]}, separators=(",", ":")
     ).encode()

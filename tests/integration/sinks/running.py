@@ -54,10 +54,17 @@ class Place:
             registry=CollectorRegistry(),
         )
 
+    @asynccontextmanager
     async def process(
-        self, sink: str, *, until_idle: bool = False, inserts: int | None = None, **settings: Any
-    ) -> asyncio.subprocess.Process:
-        """Start a sink as a process of its own."""
+        self, sink: str, *, inserts: int | None = None, **settings: Any
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run a sink as a process of its own, which is killed at the end of the body if it still lives.
+
+        Args:
+            sink: ``clickhouse`` or ``topics``.
+            inserts: after so many the process kills itself.
+            settings: of the sink.
+        """
         config = {
             "sink": sink,
             "kafka": self.kafka.bootstrap_servers,
@@ -65,12 +72,17 @@ class Place:
             "clickhouse": self.clickhouse.port if self.clickhouse else None,
             "database": self.clickhouse.database if self.clickhouse else None,
             "settings": {**self.settings, **settings},
-            "until_idle": until_idle,
             "inserts": inserts,
         }
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.integration.sinks.sink_process", json.dumps(config), cwd=ROOT
         )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
 
 
 @asynccontextmanager
@@ -89,6 +101,7 @@ async def drain(role: Role) -> None:
         await asyncio.wait_for(role.until_idle(), IDLE_WITHIN)
 
 
-async def killed(process: asyncio.subprocess.Process) -> None:
-    """Wait until a process that was to be killed is."""
-    assert await asyncio.wait_for(process.wait(), IDLE_WITHIN) == -signal.SIGKILL
+async def run_until_killed(place: Place, sink: str, *, inserts: int, **settings: Any) -> None:
+    """Run a sink as a process of its own until it kills itself."""
+    async with place.process(sink, inserts=inserts, **settings) as process:
+        assert await asyncio.wait_for(process.wait(), IDLE_WITHIN) == -signal.SIGKILL

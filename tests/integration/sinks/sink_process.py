@@ -14,7 +14,6 @@ from prometheus_client import CollectorRegistry
 from sinks.clickhouse.writer import ClickHouseWriter
 from sinks.role import ClickHouseSinkRole, TopicsSinkRole
 from sinks.settings import ClickHouseConnection, ClickHouseSinkSettings, TopicsSinkSettings
-from streams.contracts.clock import Deadline, SystemClock
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.topics import topics
 
@@ -57,13 +56,10 @@ def make(config: dict[str, Any]) -> ClickHouseSinkRole | TopicsSinkRole:
 
 
 async def main(config: dict[str, Any]) -> None:
-    """Run until everything is delivered, or for ever."""
+    """Run until the process is killed."""
     role = make(config)
     await role.start()
-    try:
-        await (role.until_idle() if config["until_idle"] else role.wait())
-    finally:
-        await role.stop(Deadline(10, SystemClock()))
+    await role.wait()
 
 
 if __name__ == "__main__":

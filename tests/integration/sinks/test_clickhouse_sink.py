@@ -17,7 +17,7 @@ from streams.contracts.sections import Outbox
 from tests.eventually import eventually
 from tests.integration.sinks.clickhouse import Tables
 from tests.integration.sinks.outbox import T0, OutboxLog, event, lines, sections_of
-from tests.integration.sinks.running import Place, drain, killed, running
+from tests.integration.sinks.running import Place, drain, run_until_killed, running
 
 PARTITIONS = 4
 
@@ -147,7 +147,7 @@ async def test_a_sink_killed_after_any_insert_is_repeated_exactly(
     await drain(place.clickhouse_role())
     await write(log, 200, start=40)
 
-    await killed(await place.process("clickhouse", inserts=inserts, concurrency=1))
+    await run_until_killed(place, "clickhouse", inserts=inserts, concurrency=1)
     await write(log, 40, start=240)
     await drain(place.clickhouse_role(block_events=7))
 
@@ -159,7 +159,7 @@ async def test_sinks_killed_again_and_again(place: Place, log: OutboxLog, tables
     written = 0
     for _ in range(4):
         written = await write(log, 400, start=written)
-        await killed(await place.process("clickhouse", inserts=chance.randrange(2, 20), block_events=30))
+        await run_until_killed(place, "clickhouse", inserts=chance.randrange(2, 20), block_events=30)
 
     await drain(place.clickhouse_role())
 
@@ -174,10 +174,8 @@ async def test_two_sinks_share_the_partitions_while_they_come_and_go(
         written = await write(log, 800, start=written)
         async with running(place.clickhouse_role(block_events=33)):
             written = await write(log, 800, start=written)
-            third = await place.process("clickhouse", block_events=13)
-            written = await write(log, 800, start=written)
-            third.kill()
-            await killed(third)
+            async with place.process("clickhouse", block_events=13):
+                written = await write(log, 800, start=written)
         written = await write(log, 800, start=written)
 
     await drain(place.clickhouse_role())
@@ -189,7 +187,7 @@ async def test_a_named_sink_comes_back_before_its_session_has_run_out(
     place: Place, log: OutboxLog, tables: Tables
 ) -> None:
     await write(log, 40)
-    await killed(await place.process("clickhouse", inserts=1, instance="sink-1", session_timeout=60))
+    await run_until_killed(place, "clickhouse", inserts=1, instance="sink-1", session_timeout=60)
 
     await asyncio.wait_for(drain(place.clickhouse_role(instance="sink-1", session_timeout=60)), 30)
 
