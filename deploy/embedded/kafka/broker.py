@@ -14,12 +14,13 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from deploy.embedded.child import start_child
+from deploy.embedded.folder_lock import FolderLock
 from deploy.embedded.kafka import jvm
 from deploy.embedded.kafka.errors import BrokerFailedError, EmbeddedKafkaError, JarsUnavailableError, PortInUseError
-from deploy.embedded.kafka.folder import DataFolder, FolderLock, Marker
+from deploy.embedded.kafka.folder import DataFolder, Marker
 from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache, log_progress
-from deploy.embedded.kafka.ports import LOOPBACK, free_ports, is_free
-from deploy.embedded.kafka.properties import render, server_properties
+from deploy.embedded.kafka.properties import LOOPBACK, render, server_properties
+from deploy.ports import free_port, is_free
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class EmbeddedKafka:
 
         Args:
             data: folder that is the broker's alone; made where it is missing.
-            port: where clients connect; 0 takes the folder's last one, or one that the system chooses.
+            port: where clients connect; 0 takes the folder's last one, or one that is free.
             heap: the Java heap's limit, like ``256m`` or ``1g``.
             cache: folder of the jars; None is the user's cache folder.
             log: file that the broker logs to, rotated at 8 MB; None is ``broker.log`` in the data folder.
@@ -62,7 +63,6 @@ class EmbeddedKafka:
         """
         self._folder = DataFolder(data)
         self._port = port
-        self._may_move = port == 0
         self._heap = jvm.checked_heap(heap)
         self._cache = cache or default_cache()
         self._log = (log or self._folder.log).absolute()
@@ -93,7 +93,7 @@ class EmbeddedKafka:
         lock = self._folder.lock()
         try:
             marker = self._folder.read()
-            self._choose_port(marker)
+            self._configure(marker)
             self._prepare()
             if not marker.formatted:
                 await self._format(jars, marker, lock)
@@ -165,17 +165,16 @@ class EmbeddedKafka:
         finally:
             given_up.set()
 
-    def _choose_port(self, marker: Marker) -> None:
+    def _configure(self, marker: Marker) -> None:
         wanted = self._port or marker.port
-        if wanted and not is_free(wanted):
-            if not self._may_move or self._port:
+        if wanted and not is_free(LOOPBACK, wanted):
+            if self._port:
                 raise PortInUseError(wanted)
             logger.warning("Port %d, where Kafka was last, is in use; it takes another", wanted)
             wanted = 0
-        chosen, *others = free_ports(3)
-        self._port = wanted or chosen
-        # The system does not know yet that the first one is taken.
-        controller_port = next(port for port in others if port != self._port)
+        self._port = controller_port = wanted or free_port(LOOPBACK)
+        while controller_port == self._port:  # which nobody listens on yet
+            controller_port = free_port(LOOPBACK)
         text = render(server_properties(port=self._port, controller_port=controller_port))
         self._folder.properties.write_text(text, encoding="ascii")
 
@@ -234,7 +233,7 @@ class EmbeddedKafka:
                 f"Kafka did not answer within {self._start_within:.0f} s; it is ended. "
                 f"If it was busy reading its logs, start again with more time.\n{lines}"
             )
-        if "Address already in use" in lines and not is_free(self._port):
+        if "Address already in use" in lines and not is_free(LOOPBACK, self._port):
             return PortInUseError(self._port)
         return BrokerFailedError(f"Kafka ended at its start with exit code {code}.\n{lines}")
 

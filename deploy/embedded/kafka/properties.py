@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from streams.contracts.topics import OUTBOX_LIMIT
 
+LOOPBACK = "127.0.0.1"
 NODE_ID = 1
 
 _MB = 1024 * 1024
@@ -27,10 +28,10 @@ def server_properties(*, port: int, controller_port: int) -> dict[str, str]:
         # One node. A fixed voter: its port may change with every start, and a voter set kept in the log would not.
         "process.roles": "broker,controller",
         "node.id": NODE_ID,
-        "controller.quorum.voters": f"{NODE_ID}@127.0.0.1:{controller_port}",
+        "controller.quorum.voters": f"{NODE_ID}@{LOOPBACK}:{controller_port}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listeners": f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{port}",
         # Relative to the data folder, in which the broker runs: a path with a comma would be read as two folders.
         "log.dirs": "topics",
         "default.replication.factor": 1,
