@@ -19,7 +19,7 @@ INGEST_CHUNK_EVENTS = Metric("todoke_ingest_chunk_events", "Events in a chunk th
 INGEST_CHUNKS = Metric("todoke_ingest_chunks", "Chunks, by what became of them: stored, failed.", ("result",))
 INGEST_DEAD_LETTERS = Metric("todoke_ingest_dead_letters", "What was put aside unread.", ("source", "reason"))
 INGEST_DURABLE_SECONDS = Metric(
-    "todoke_ingest_durable_seconds", "From a body's last byte until its events were durable."
+    "todoke_ingest_durable_seconds", "From a body that was read until its events were durable."
 )
 INGEST_EVENTS = Metric("todoke_ingest_events", "Events of posts that were answered 200, resends included.", ("source",))
 INGEST_IN_FLIGHT_BYTES = Metric(
