@@ -89,6 +89,10 @@ class LocalSettings(Section):
     """Everything that must outlive a restart, and the logs."""
     kafka_port: Port = Field(default=9092, description="0 picks a free port")
     clickhouse_port: Port = Field(default=8123, description="0 picks a free port")
+    kafka_heap: str = Field(default="256m", pattern=r"^\d+[mg]$", description="a number with m or g, like 256m")
+    """Limit of Kafka's Java heap; its threads and buffers come on top."""
+    clickhouse_memory: int = Field(default=0, ge=0, description="bytes; 0 is most of the machine's")
+    """Limit of ClickHouse's memory."""
     stop_deadline: float = Field(default=60.0, gt=0, le=3600, description="seconds")
     """Seconds that the whole pipeline has for stopping; what is still there then is killed."""
     start_deadline: float = Field(default=120.0, gt=0, le=3600, description="seconds")

@@ -28,7 +28,11 @@ def command(invocation: Invocation, *, port: int) -> None:
     invocation.start_logging(environment, "clickhouse")
     account = environment.settings.clickhouse
     settings = ClickHouseServerSettings(
-        path=invocation.data / "clickhouse", port=port, user=account.user, password=account.password
+        path=invocation.data / "clickhouse",
+        port=port,
+        user=account.user,
+        password=account.password,
+        max_memory=environment.settings.local.clickhouse_memory,
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))
