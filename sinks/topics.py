@@ -14,12 +14,11 @@ step 1 takes back the rest of the transaction.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import IllegalOperation, KafkaError, ProducerClosed, ProducerFenced
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
@@ -29,25 +28,15 @@ from sinks.errors import HandedOverError, UnreachableError
 from sinks.group import OutboxGroup
 from sinks.metrics import Instruments
 from sinks.position import Bounds, Position
+from sinks.producer import abandon, look_at, start_producer
 from sinks.publication import Publication
 from sinks.settings import TopicsSinkSettings
 from streams.contracts.clock import Clock, SystemClock
 from streams.contracts.codec import Record
 from streams.contracts.kafka import KafkaConnection
-from streams.contracts.topics import OUTBOX_LIMIT, Topics
+from streams.contracts.topics import Topics
 
 logger = logging.getLogger(__name__)
-
-BATCH_BYTES = 900_000
-"""Bytes of one batch: brokers refuse batches over 1 MB unless told otherwise. A longer record goes by itself."""
-
-RETRY_BACKOFF_MS = 10
-"""Kafka may refuse the first batch of a transaction while it verifies it; waiting the usual 100 ms would be most of the
-transaction's time."""
-
-
-CLOSE_TIMEOUT = 3.0
-"""Seconds for saying goodbye to Kafka."""
 
 
 class TransactionDelivery:
@@ -80,20 +69,9 @@ class TransactionDelivery:
         """Shut the former owner out, then read the position."""
         # 1. Take over
         await self.release([partition])
-        compression = self._settings.compression
-        producer = AIOKafkaProducer(
-            **self._kafka.client_options(),
-            transactional_id=f"{self._group.name}.{partition}",
-            transaction_timeout_ms=int(self._settings.transaction_timeout * 1000),
-            compression_type=None if compression == "none" else compression,
-            max_batch_size=BATCH_BYTES,
-            max_request_size=OUTBOX_LIMIT,
-            retry_backoff_ms=RETRY_BACKOFF_MS,
-        )
         try:
-            await producer.start()
+            producer = await start_producer(self._kafka, self._settings, f"{self._group.name}.{partition}")
         except KafkaError as error:
-            await _close(producer)
             raise UnreachableError(f"no transactions for partition {partition}: {error!r}") from error
         self._producers[partition] = producer
         return (await self._group.committed([partition])).get(partition)
@@ -114,7 +92,7 @@ class TransactionDelivery:
     async def release(self, partitions: Collection[int]) -> None:
         """Close the producers; an open transaction is taken back when somebody takes the partition over."""
         producers = [self._producers.pop(partition, None) for partition in partitions]
-        await asyncio.gather(*(_close(producer) for producer in producers if producer is not None))
+        await asyncio.gather(*(abandon(producer) for producer in producers if producer is not None))
 
     async def _publish(self, block: Block) -> None:
         producer = self._producers.get(block.partition)
@@ -129,7 +107,7 @@ class TransactionDelivery:
                 target = block.partition % len(await producer.partitions_for(topic))
                 for batch in self._batches(producer, block.records, publications):
                     future = await producer.send_batch(batch, topic, partition=target)
-                    future.add_done_callback(_look)
+                    future.add_done_callback(look_at)
                     sent.append(future)
                     await asyncio.sleep(0)  # let the batch leave while the next one is made
             # 4. Wait
@@ -164,19 +142,3 @@ class TransactionDelivery:
                     batch.append(timestamp=now, key=key, value=value, headers=headers)
         if batch is not None:
             yield batch
-
-
-def _look(future: "asyncio.Future[object]") -> None:
-    """Look at the result, so that nobody complains that nobody did when a transaction ends early."""
-    if not future.cancelled():
-        future.exception()
-
-
-async def _close(producer: AIOKafkaProducer) -> None:
-    """Close a producer, whatever it is in the middle of."""
-    # What is not acknowledged yet would otherwise be waited for, however long the broker is away.
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - it has no other way to give up
-    with contextlib.suppress(KafkaError, TimeoutError):
-        await asyncio.wait_for(producer.stop(), CLOSE_TIMEOUT)
-    with contextlib.suppress(KafkaError):
-        await producer.client.close()
