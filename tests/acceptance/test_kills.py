@@ -62,7 +62,7 @@ async def kill(pipeline: RunningPipeline, victim: str) -> None:
 
 
 async def counts(pipeline: RunningPipeline, column: str, table: str) -> Counter[str]:
-    rows = await pipeline.select(f"select {column} as name, count() as n from {table} group by name")  # noqa: S608
+    rows = await pipeline.select(f"select {column} as name, count() as n from {table} group by name")
     return Counter({row["name"]: row["n"] for row in rows})
 
 
