@@ -15,7 +15,7 @@ from deploy.embedded.clickhouse.settings import LOOPBACK, ClickHouseServerSettin
 from deploy.exit import Exit, exit_code
 from deploy.logs import set_up
 
-_PASSWORD = "TODOKE_CLICKHOUSE_PASSWORD"  # noqa: S105 - the name of a variable
+_PASSWORD = "TODOKE_CLICKHOUSE__PASSWORD"  # noqa: S105 - the name of a variable
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,16 +15,18 @@ class ClickHouseServerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Path = Field(description="data folder, for this server alone; made where it is missing")
-    host: str = Field(LOOPBACK, description="address to listen on; other than loopback only with a password")
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(8123, description="0 lets the system choose")
-    user: str = Field("default", min_length=1, description="the one user's name")
-    password: SecretStr = Field(SecretStr(""), description="the one user's password; empty: none is asked for")
+    host: str = Field(default=LOOPBACK, description="address to listen on; other than loopback only with a password")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8123, description="0 lets the system choose")
+    user: str = Field(default="default", min_length=1, description="the one user's name")
+    password: SecretStr = Field(default=SecretStr(""), description="the one user's password; empty: none is asked for")
     max_concurrent_queries: Annotated[int, Field(ge=1, le=1000)] = Field(
-        64, description="queries at a time; more are refused with code 202"
+        default=64, description="queries at a time; more are refused with code 202"
     )
-    max_memory: Annotated[int, Field(ge=0)] = Field(0, description="bytes the engine may use; 0: 90 % of the machine's")
+    max_memory: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="bytes the engine may use; 0: 90 % of the machine's"
+    )
     stop_within: Annotated[float, Field(gt=0)] = Field(
-        10.0, description="seconds that running queries are given at the end before they are cancelled"
+        default=10.0, description="seconds that running queries are given at the end before they are cancelled"
     )
     max_body: Annotated[int, Field(ge=1)] = Field(
         default=64 * 2**20, description="bytes of a body that has to be held as a whole: a statement without rows"
@@ -43,7 +45,7 @@ class ClickHouseServerSettings(BaseModel):
         if not self.is_loopback and not self.password.get_secret_value():
             raise ValueError(
                 f"host {self.host} can be reached from other machines, and no password is set. "
-                f"Set TODOKE_CLICKHOUSE_PASSWORD, or listen on {LOOPBACK}."
+                f"Set TODOKE_CLICKHOUSE__PASSWORD, or listen on {LOOPBACK}."
             )
         return self
 
