@@ -155,11 +155,13 @@ def _next(settings: Settings, clickhouse: str) -> str:
     topic = settings.topics.topics().lifecycles.name
     database = settings.clickhouse.database
     query = f"select state, count() from {database}.lifecycles group by state format PrettyCompact"  # noqa: S608 - shown
+    account = settings.clickhouse
+    user = f" -u {account.user}" if account.password.get_secret_value() else ""  # curl asks for the password
     data = f" --data {settings.local.data}" if str(settings.local.data) != "data" else ""
     return (
         "Try, in another terminal:\n"
         f"  post one      {todoke} send{data} {sample}\n"
-        f"  query         curl -s {clickhouse} --data-binary '{query}'\n"
+        f"  query         curl -s{user} {clickhouse} --data-binary '{query}'\n"
         f"  consume       {todoke} consume{data} {topic}"
     )
 

@@ -87,6 +87,7 @@ class Programs:
             "kafka.security_protocol": self.settings.kafka.security_protocol,
             "clickhouse.host": LOOPBACK,
             "clickhouse.port": self.ports.clickhouse,
+            "clickhouse.user": self.settings.clickhouse.user,
             "clickhouse.database": self.settings.clickhouse.database,
             "clickhouse.secure": False,
             "topics.prefix": topics.prefix,
