@@ -30,20 +30,28 @@ settings
     non_replicated_deduplication_window = 10000,
     fsync_after_insert = 1;
 
--- `status`: `balanced`; `missing` is a loss; `unanswered` is not, since its sender was never told 200 and repeats it.
--- A receipt is named by 20 digits of its ingest process and 12 that count its posts.
+-- `status`: `balanced`; `missing` is a loss, `excess` something counted twice; `unanswered` is no loss, since the sender
+-- was never told 200 and repeats the post. A receipt is named by 20 digits of its ingest process and 12 that count the
+-- posts of that process.
 create view if not exists receipts as
+with
+    reinterpretAsUInt64(reverse(unhex(substring(part.receipt, 21)))) as number,
+    part.unique + part.duplicate + part.dead_lettered as found
 select
     part.receipt as receipt,
     part.source as source,
-    part.received_at as received_at,
-    part.accepted as accepted,
-    part.unique as `unique`,
-    part.duplicate as duplicate,
-    part.dead_lettered as dead_lettered,
+    part.received_at::DateTime64(3, 'UTC') as received_at,
+    part.accepted::UInt64 as accepted,
+    part.unique::UInt64 as `unique`,
+    part.duplicate::UInt64 as duplicate,
+    part.dead_lettered::UInt64 as dead_lettered,
     number <= process.through and not has(process.abandoned, number) as answered,
-    part.accepted = part.unique + part.duplicate + part.dead_lettered as balanced,
-    multiIf(balanced, 'balanced', answered, 'missing', 'unanswered') as status,
-    reinterpretAsUInt64(reverse(unhex(substring(part.receipt, 21)))) as number
+    found = part.accepted as balanced,
+    multiIf(
+        found = part.accepted, 'balanced',
+        found > part.accepted, 'excess',
+        answered, 'missing',
+        'unanswered'
+    ) as status
 from (select * from receipt_parts final) as part
 left join (select * from answered_posts final) as process on substring(part.receipt, 1, 20) = process.instance;

@@ -23,7 +23,10 @@ settings
 
 create materialized view if not exists hourly_counts_of_events to hourly_counts as
 select
-    toStartOfInterval(event.occurred_at, interval 1 hour)::DateTime64(3, 'UTC') as hour,
+    fromUnixTimestamp64Milli(
+        toUnixTimestamp64Milli(event.occurred_at) - positiveModulo(toUnixTimestamp64Milli(event.occurred_at), 3600000),
+        'UTC'
+    ) as hour,
     event.source as source,
     event.composition as composition,
     if(position(event.sender, '@') = 0, '', lower(trim(trailing '> ' from substringIndex(event.sender, '@', -1)))) as sender_domain,
@@ -61,7 +64,7 @@ group by hour, source, composition, sender_domain, recipient_domain;
 -- What became of the mails that were queued on a day. A mail is counted once, by its state now.
 create view if not exists cohorts_daily as
 select
-    toDate32(queued_at) as day,
+    assumeNotNull(toDate32(queued_at)) as day,
     source,
     composition,
     if(position(sender, '@') = 0, '', lower(trim(trailing '> ' from substringIndex(sender, '@', -1)))) as sender_domain,
