@@ -48,6 +48,13 @@ class Consumer(driver.Consumer):
 
         await self._thread.call_thread(seek)
 
+    def close(self) -> None:
+        """Leave closing to the consumer's own thread, which does it in order.
+
+        Faust calls this if a rebalance comes while the application stops, and would close the connections from the
+        wrong thread.
+        """
+
     async def commit_answered(self, offsets: Mapping[TP, int]) -> None:
         """Tell the group what was answered. Only monitoring reads it, so a failure is no concern."""
         consumer = self._thread._ensure_consumer()  # noqa: SLF001 - Faust commits what it counted, which is another thing

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -56,8 +57,17 @@ class Footing:
             self._chain.linked = self._certain
 
 
-async def load(log: Log, topic: str, partition: int, horizon_hours: int) -> Loaded:
+async def load(
+    log: Log, topic: str, partition: int, horizon_hours: int, *, given_up: Callable[[], bool] = lambda: False
+) -> Loaded:
     """Load the state of a partition.
+
+    Args:
+        log: to read from.
+        topic: of the outbox.
+        partition: of it.
+        horizon_hours: how far back to read.
+        given_up: asked now and then; when it is true, what is given is worth nothing.
 
     Raises:
         KafkaError: no answer.
@@ -77,6 +87,8 @@ async def load(log: Log, topic: str, partition: int, horizon_hours: int) -> Load
             footing.stepped(Link.of(record.header), last_stamp)
         written_at = datetime.fromtimestamp(found.timestamp / 1000, UTC)
         progress.tell(found.offset, len(value), state.open_lifecycles)
+        if given_up():
+            break
         await asyncio.sleep(0)  # a large record takes a while, and heartbeats are to be sent
     progress.tell_end(state)
     return Loaded(state=state, end=extent.end, written_at=written_at)

@@ -122,16 +122,20 @@ class WorkerRole:
         await asyncio.shield(self._stopping)
 
     async def _stop(self, deadline: Deadline) -> None:
+        # 1. What was answered becomes durable; nothing more is answered.
         await self._shards.suspend()
+        answered = self._shards.answered()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # 2. Nobody tells Faust any more where to read.
+        await self._shards.close()
+        # 3. Faust leaves the group.
         if self._app is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(deadline.remaining()):
-                    await self._app.commit_answered(self._shards.answered())
+                    await self._app.commit_answered(answered)
                     await self._app.stop()
-        await self._shards.close()
         await self._exits.aclose()
         self._ended.set()
 

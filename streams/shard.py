@@ -21,7 +21,7 @@ from streams.inbox import InboxRecord
 from streams.loading import load
 from streams.log import Extent, Log
 from streams.metrics import WorkerMetrics
-from streams.outbox import ForeignRecordError, OutboxEnd
+from streams.outbox import CLOSE_SECONDS, ForeignRecordError, OutboxEnd
 from streams.settings import WorkerSettings
 from streams.state import BEGINNING, PartitionState
 
@@ -97,6 +97,7 @@ class Shard:
         self._suspended = False
         self._cause: str | None = None
         self._astray = False
+        self._closing = False
         self._attention = asyncio.Event()
         self._moved = asyncio.Event()
         self._stood = 0.0
@@ -159,6 +160,11 @@ class Shard:
 
     async def close(self) -> None:
         """Let go of the partition."""
+        # Asked first: a client of Kafka that is cancelled while it connects leaves the connection open.
+        self._closing = True
+        self._attention.set()
+        self._moved.set()
+        await asyncio.wait({self._keeper}, timeout=CLOSE_SECONDS)
         self._keeper.cancel()
         await asyncio.gather(self._keeper, return_exceptions=True)
         await self._drop()
@@ -226,16 +232,17 @@ class Shard:
     async def _keep(self) -> None:
         """Begin, and begin again whenever what is known turns out too old."""
         try:
-            while True:
-                self._work = await self._begin()
+            while (work := await self._begin()) is not None:
+                self._work = work
                 self._cause, self._suspended = None, False
                 self._around.changed()
-                await self._place(self._work)
-                await self._tend(self._work)
+                await self._place(work)
+                await self._tend(work)
+                if self._closing:
+                    return
                 logger.warning("Shard %d is loaded again: %s", self.number, self._cause)
-                fruitless = self._work.end.last_stamp is None
                 await self._drop()
-                if fruitless:
+                if work.end.last_stamp is None:
                     await asyncio.sleep(RETRY_SECONDS)
         except Exception as error:
             logger.exception("Shard %d cannot be worked on", self.number)
@@ -243,10 +250,10 @@ class Shard:
 
     async def _tend(self, work: _Work) -> None:
         """Correct the place that is read from when need be; return when the shard must begin again."""
-        while self._cause is None:
+        while not self._over():
             await self._attention.wait()
             self._attention.clear()
-            if not self._astray or self._cause is not None:
+            if not self._astray or self._over():
                 continue
             self._astray = False
             try:
@@ -256,6 +263,9 @@ class Shard:
             self._moved.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._moved.wait(), SETTLE_SECONDS)
+
+    def _over(self) -> bool:
+        return self._cause is not None or self._closing
 
     async def _set_right(self, work: _Work) -> None:
         """Find the first record that is there and not answered, and read on from it."""
@@ -313,9 +323,12 @@ class Shard:
 
     # Beginning.
 
-    async def _begin(self) -> _Work:
-        """Load what is known, found the log if there is none, and find where to go on. Tries until Kafka answers."""
-        while True:
+    async def _begin(self) -> _Work | None:
+        """Load what is known, found the log if there is none, and find where to go on.
+
+        Tries until Kafka answers; gives ``None`` when the shard is closed meanwhile.
+        """
+        while not self._closing:
             try:
                 work = await self._try_to_begin()
             except (KafkaError, PublishError, OSError) as error:
@@ -324,13 +337,22 @@ class Shard:
             else:
                 if work is not None:
                     return work
+        return None
 
     async def _try_to_begin(self) -> _Work | None:
         """Begin, or found the log and give ``None``: whichever founding came first in the log is then loaded."""
         around = self._around
         topics, settings = around.topics, around.settings
         started = time.monotonic()
-        loaded = await load(around.log, topics.outbox.name, self.number, settings.horizon_days * HOURS_PER_DAY)
+        loaded = await load(
+            around.log,
+            topics.outbox.name,
+            self.number,
+            settings.horizon_days * HOURS_PER_DAY,
+            given_up=lambda: self._closing,
+        )
+        if self._closing:
+            return None
         around.metrics.load_seconds.labels(self._label).observe(time.monotonic() - started)
         state = loaded.state
         inbox = await around.log.extent(topics.inbox.name, self.number)

@@ -27,6 +27,7 @@ class Shards:
         self._shards: dict[int, Shard] = {}
         self._changed = asyncio.Event()
         self._assigned = asyncio.Event()
+        self._closed = False
 
     def changed(self) -> None:
         """Wake who waits for progress."""
@@ -34,6 +35,8 @@ class Shards:
 
     async def assign(self, partitions: Collection[int], surroundings: Surroundings) -> None:
         """Have exactly these partitions from now on."""
+        if self._closed:
+            return
         for number in sorted(self._shards.keys() - set(partitions)):
             await self._shards.pop(number).close()
         for number in partitions:
@@ -104,7 +107,8 @@ class Shards:
             looked = now
 
     async def close(self) -> None:
-        """Let go of everything."""
+        """Let go of everything, for good."""
+        self._closed = True
         await asyncio.gather(*(shard.close() for shard in self._shards.values()))
         self._shards.clear()
 

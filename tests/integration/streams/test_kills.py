@@ -93,7 +93,7 @@ def assert_each_once(told: dict[int, Told], events: Sequence[Event]) -> None:
 
 async def test_a_worker_killed_again_and_again_loses_and_repeats_nothing(wide_stage: Stage) -> None:
     chance = random.Random(7)  # noqa: S311 - a test's dice
-    events = history(20_000)
+    events = history(12_000)
     last = await put_all(wide_stage, events, 25, chance)
     written = 0
     for _ in range(6):
@@ -108,7 +108,7 @@ async def test_a_worker_killed_again_and_again_loses_and_repeats_nothing(wide_st
 
 async def test_workers_that_come_and_go_lose_and_repeat_nothing(wide_stage: Stage) -> None:
     chance = random.Random(8)  # noqa: S311 - a test's dice
-    events = history(16_000)
+    events = history(6_000)
     portions = [events[at : at + 6000] for at in range(0, len(events), 6000)]
     last = [0]
     async with wide_stage.running():
