@@ -4,7 +4,8 @@ Layers, each overriding the ones before it:
 
 1. the defaults in the settings models,
 2. the addresses of the pipeline that ``todoke up`` runs on this machine (``run.json`` in its data folder),
-3. ``todoke.toml`` in the current folder, or the file that ``--config`` or ``TODOKE_CONFIG`` names,
+3. ``todoke.toml`` in the current folder, or the file that ``--config`` or ``TODOKE_CONFIG`` names, or else the file
+   that this pipeline reads,
 4. variables, a level per ``__``: ``TODOKE_KAFKA__BOOTSTRAP_SERVERS`` is ``bootstrap_servers`` in ``[kafka]``,
 5. flags of the command.
 
@@ -78,6 +79,7 @@ def read(
     config: Path | None = None,
     variables: Mapping[str, str] | None = None,
     running: Mapping[str, Any] | None = None,
+    running_file: Path | None = None,
 ) -> Environment:
     """Read all layers and check the result.
 
@@ -86,12 +88,13 @@ def read(
         config: the file to read instead of ``todoke.toml``.
         variables: instead of the process's own.
         running: settings of the running local pipeline by dotted key, from ``run.json``.
+        running_file: the file that this pipeline reads, for who names none and has none at hand.
 
     Raises:
         ConfigurationError: something is unknown, unreadable or not allowed; the message lists all of it.
     """
     variables = os.environ if variables is None else variables
-    file = config or _named_file(variables) or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
+    file = config or _named_file(variables) or (DEFAULT_FILE if DEFAULT_FILE.is_file() else running_file)
     problems: list[str] = []
     given: dict[Key, Given] = {}
     for key, value in (running or {}).items():

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from deploy.broker import admin_client, reader
 from deploy.topics import TopicsDifferError
@@ -89,6 +90,9 @@ async def _last_stamps(consumer: AIOKafkaConsumer, outbox: list[TopicPartition])
 
 
 async def _behind(admin: AIOKafkaAdminClient, group: str, topic: str, ends: dict[int, int]) -> int:
-    committed = await admin.list_consumer_group_offsets(group)
+    try:
+        committed = await admin.list_consumer_group_offsets(group)
+    except GroupCoordinatorNotAvailableError:
+        committed = {}  # a new Kafka, or one that just starts: nobody's position is known
     positions = {key.partition: value.offset for key, value in committed.items() if key.topic == topic}
     return sum(max(0, end - max(0, positions.get(number, 0))) for number, end in ends.items())

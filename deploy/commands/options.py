@@ -40,9 +40,16 @@ class Invocation:
             ConfigurationError: they cannot be used.
         """
         run = None if own else DataFolder(self.data).running()
-        running = {} if run is None else run.get("settings", {})
         given = {**self._flags, **(flags or {})}
-        return read(flags=given, config=self._config, running=running)
+        if run is None:
+            return read(flags=given, config=self._config)
+        file = run.get("config")
+        return read(
+            flags=given,
+            config=self._config,
+            running=run.get("settings", {}),
+            running_file=None if file is None else Path(file),
+        )
 
     def start_logging(self, environment: Environment, role: str) -> None:
         """Log as the settings say."""

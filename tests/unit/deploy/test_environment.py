@@ -49,6 +49,15 @@ def test_each_layer_overrides_the_one_before() -> None:
     assert (settings.topics.shards, environment.origin(("topics", "shards"))) == (9, "--shards")
 
 
+def test_the_running_pipelines_file_is_read_by_who_has_none(tmp_path: Path) -> None:
+    file = tmp_path / "elsewhere.toml"
+    file.write_text("[sources.shop]\n")
+
+    assert list(read(variables={}, running_file=file).settings.sources) == ["shop"]
+    toml("[sources.own]\n")
+    assert list(read(variables={}, running_file=file).settings.sources) == ["own"]
+
+
 def test_a_named_file_is_read_instead_of_the_one_at_hand(tmp_path: Path) -> None:
     toml("[topics]\nshards = 1\n")
     other = tmp_path / "other.toml"
