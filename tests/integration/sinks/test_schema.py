@@ -55,6 +55,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "received_at": TIME,
         **dict.fromkeys(("accepted", "unique", "duplicate", "dead_lettered"), "UInt64"),
         "answered": "UInt8",
+        "balanced": "UInt8",
         "status": "String",
     },
     "suppressions": {
@@ -218,6 +219,7 @@ async def test_receipts_are_the_sums_of_their_parts(store: Store, tables: Tables
         "duplicate": 2,
         "dead_lettered": 1,
         "answered": 1,
+        "balanced": 1,
         "status": "balanced",
     }
     assert {name: (row["answered"], row["status"]) for name, row in rows.items() if name != complete} == {
