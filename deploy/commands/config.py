@@ -28,7 +28,9 @@ def command(invocation: Invocation, *, as_json: bool, changed: bool) -> None:
         entries = [{"key": key, "value": value, "origin": origin} for key, value, origin in rows]
         click.echo(json.dumps(entries, ensure_ascii=False, indent=2))
     else:
-        click.echo(table(("key", "value", "from"), [(key, _shown(value), origin) for key, value, origin in rows]))
+        click.echo(
+            table(("key", "value", "from"), [(key, _shown(value), origin) for key, value, origin in rows], limit=200)
+        )
 
 
 def _shown(value: Any) -> str:
