@@ -33,8 +33,8 @@ def test_every_query_has_an_id() -> None:
 
 
 def test_a_forms_tables_are_no_settings() -> None:
-    call = read_call("POST", {}, {"t_format": "CSV", "t_structure": "a Int8", "max_threads": "1"}, multipart=True)
-    assert dict(call.settings) == {"max_threads": "1"}
+    given = {"t_format": "CSV", "t_structure": "a Int8", "date_time_input_format": "best_effort"}
+    assert dict(read_call("POST", {}, given, described=["t"]).settings) == {"date_time_input_format": "best_effort"}
 
 
 def test_compression_can_be_turned_off() -> None:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from deploy.embedded.clickhouse.encodings import choose
@@ -118,25 +118,26 @@ def _basic(authorization: str) -> Credentials:
     return Credentials(user=user or "default", password=password, scheme="basic")
 
 
-def read_call(method: str, headers: Mapping[str, str], given: Mapping[str, str], *, multipart: bool = False) -> Call:
+def read_call(
+    method: str, headers: Mapping[str, str], given: Mapping[str, str], *, described: Collection[str] = ()
+) -> Call:
     """Read a request.
 
     Args:
         method: HTTP's.
         headers: the request's, found by name in any case.
         given: parameters of the URL, and of a form's fields.
-        multipart: the body is a form; then its files' descriptions are no settings.
+        described: names of tables that come along; the parameters that describe them are no settings.
 
     Raises:
         ClickHouseError: a parameter makes no sense.
     """
     parameters = {name.removeprefix("param_"): value for name, value in given.items() if name.startswith("param_")}
+    descriptions = {f"{table}{part}" for table in described for part in ("_format", "_structure", "_types")}
     settings = {
         name: value
         for name, value in given.items()
-        if name not in _RESERVED
-        and not name.startswith("param_")
-        and not (multipart and name.endswith(("_format", "_structure", "_types")))
+        if name not in _RESERVED and not name.startswith("param_") and name not in descriptions
     }
     for name in settings:
         if not _SETTING.fullmatch(name):

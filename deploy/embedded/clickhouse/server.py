@@ -169,7 +169,8 @@ class ClickHouseServer:
         if request.content_type != _FORM:
             return read_call(request.method, request.headers, given), []
         fields, tables = await read_form(request, given)
-        return read_call(request.method, request.headers, given | fields, multipart=True), tables
+        described = [table.name for table in tables]
+        return read_call(request.method, request.headers, given | fields, described=described), tables
 
     def _reply(self, request: web.Request, call: Call | None) -> Reply:
         return Reply(request, call, headers=self._headers(), holding=self._holding)

@@ -69,7 +69,7 @@ async def ask(
 
 async def rows(url: str, query: str, **parameters: object) -> list[list[str]]:
     """Ask for a small result, as text."""
-    answer = await ask(url, query, **parameters)
+    answer = await ask(url, query, method="POST", headers=None, **parameters)
     assert answer.status == 200, answer.text
     return [line.split("\t") for line in answer.text.splitlines()]
 

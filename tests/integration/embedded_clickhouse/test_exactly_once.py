@@ -1,0 +1,119 @@
+"""What the sinks build on: an insert with a token counts once, whatever happens to the server meanwhile."""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from deploy.embedded.clickhouse import EmbeddedClickHouse
+from tests.integration.embedded_clickhouse.asking import Answer, ask, rows, value
+
+LINE = b'{"id":"%032x","kind":"%b","at":"2026-01-25T05:06:%02d.123Z"}\n'
+SCHEMA = """
+CREATE DATABASE mail;
+CREATE TABLE mail.events (id FixedString(32), kind LowCardinality(String), at DateTime64(3, 'UTC'))
+    ENGINE = MergeTree ORDER BY id SETTINGS non_replicated_deduplication_window = 1000;
+CREATE MATERIALIZED VIEW mail.counts (kind LowCardinality(String), events SimpleAggregateFunction(sum, UInt64))
+    ENGINE = AggregatingMergeTree ORDER BY kind SETTINGS non_replicated_deduplication_window = 1000
+    AS SELECT kind, count() AS events FROM mail.events GROUP BY kind
+""".split(";")
+
+
+async def insert(url: str, token: str, begin: int, count: int) -> Answer:
+    """Insert events with ids from ``begin`` under a token."""
+    body = b"".join(
+        LINE % (number, (b"delivered", b"bounced")[number % 2], number % 60) for number in range(begin, begin + count)
+    )
+    return await ask(
+        url,
+        body,
+        query="INSERT INTO mail.events FORMAT JSONEachRow",
+        insert_deduplication_token=token,
+        deduplicate_blocks_in_dependent_materialized_views=1,
+        date_time_input_format="best_effort",
+    )
+
+
+async def counted(url: str) -> tuple[int, int]:
+    """Count the events in the table and in its view."""
+    ((table, view),) = await rows(
+        url, "SELECT (SELECT count() FROM mail.events), (SELECT sum(events) FROM mail.counts)"
+    )
+    return int(table), int(view)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> EmbeddedClickHouse:
+    return EmbeddedClickHouse(data=tmp_path / "data")
+
+
+async def test_a_token_counts_once_across_kills(server: EmbeddedClickHouse) -> None:
+    async with server:
+        for statement in SCHEMA:
+            answer = await ask(server.url, statement)
+            assert answer.status == 200, answer.text
+        for _ in range(2):
+            assert (await insert(server.url, "a", 0, 50_000)).status == 200
+        assert await counted(server.url) == (50_000, 50_000)
+        server.kill()
+        assert await server.wait() == -9
+        await server.start()
+        assert (await insert(server.url, "a", 0, 50_000)).status == 200
+        assert await counted(server.url) == (50_000, 50_000)
+        assert (await insert(server.url, "b", 50_000, 50_000)).status == 200
+        assert (await insert(server.url, "b", 50_000, 50_000)).status == 200
+        assert await counted(server.url) == (100_000, 100_000)
+
+
+async def test_blocks_repeated_after_kills_count_once(server: EmbeddedClickHouse) -> None:
+    """Kill the server while it takes inserts; each is repeated until it is answered."""
+    await server.start()
+    for statement in SCHEMA:
+        assert (await ask(server.url, statement)).status == 200
+    blocks, size = 40, 2_000
+    answered = asyncio.Event()
+
+    async def write() -> None:
+        for block in range(blocks):
+            while True:
+                try:
+                    answer = await insert(server.url, f"block-{block}", block * size, size)
+                except aiohttp.ClientError:
+                    await asyncio.sleep(0.01)  # the next attempt; the server is being started
+                    continue
+                assert answer.status == 200, answer.text
+                break
+            answered.set()
+
+    writing = asyncio.create_task(write())
+    for _ in range(4):
+        answered.clear()
+        await answered.wait()
+        server.kill()
+        await server.wait()
+        await server.start()
+    await writing
+    assert await counted(server.url) == (blocks * size, blocks * size)
+    assert await value(server.url, "SELECT uniqExact(id) FROM mail.events") == str(blocks * size)
+    await server.stop()
+
+
+async def test_an_insert_of_several_blocks_counts_once(server: EmbeddedClickHouse) -> None:
+    async with server:
+        for statement in SCHEMA:
+            assert (await ask(server.url, statement)).status == 200
+        body = b"".join(LINE % (number, b"delivered", 1) for number in range(100_000))
+        for _ in range(2):
+            answer = await ask(
+                server.url,
+                body,
+                query="INSERT INTO mail.events FORMAT JSONEachRow",
+                insert_deduplication_token="large",
+                deduplicate_blocks_in_dependent_materialized_views=1,
+                date_time_input_format="best_effort",
+                max_insert_block_size=30_000,
+                min_insert_block_size_rows=30_000,
+            )
+            assert answer.status == 200, answer.text
+        assert await counted(server.url) == (100_000, 100_000)
