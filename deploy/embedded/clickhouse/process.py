@@ -100,7 +100,7 @@ class EmbeddedClickHouse:
                 sys.executable, "-P", "-m", "deploy.embedded.clickhouse",
                 "--data", str(self._folder.path), "--port", str(self._port), "--user", self.user,
             ],
-            env={**os.environ, "TODOKE_CLICKHOUSE__PASSWORD": self.password, "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={**os.environ, "TODOKE_CLICKHOUSE__PASSWORD": self.password},
             log_path=self._log,
         )  # fmt: skip
         try:

@@ -17,7 +17,13 @@ CREATE TABLE mail.events (id FixedString(32), kind LowCardinality(String), at Da
 CREATE MATERIALIZED VIEW mail.counts (kind LowCardinality(String), events SimpleAggregateFunction(sum, UInt64))
     ENGINE = AggregatingMergeTree ORDER BY kind SETTINGS non_replicated_deduplication_window = 1000
     AS SELECT kind, count() AS events FROM mail.events GROUP BY kind
-""".split(";")
+"""
+
+
+async def create_tables(url: str) -> None:
+    for statement in SCHEMA.split(";"):
+        answer = await ask(url, statement)
+        assert answer.status == 200, answer.text
 
 
 async def insert(url: str, token: str, begin: int, count: int) -> Answer:
@@ -50,9 +56,7 @@ def server(tmp_path: Path) -> EmbeddedClickHouse:
 
 async def test_a_token_counts_once_across_kills(server: EmbeddedClickHouse) -> None:
     async with server:
-        for statement in SCHEMA:
-            answer = await ask(server.url, statement)
-            assert answer.status == 200, answer.text
+        await create_tables(server.url)
         for _ in range(2):
             assert (await insert(server.url, "a", 0, 50_000)).status == 200
         assert await counted(server.url) == (50_000, 50_000)
@@ -69,8 +73,7 @@ async def test_a_token_counts_once_across_kills(server: EmbeddedClickHouse) -> N
 async def test_blocks_repeated_after_kills_count_once(server: EmbeddedClickHouse) -> None:
     """Kill the server while it takes inserts; each is repeated until it is answered."""
     await server.start()
-    for statement in SCHEMA:
-        assert (await ask(server.url, statement)).status == 200
+    await create_tables(server.url)
     blocks, size = 40, 2_000
     answered = asyncio.Event()
 
@@ -101,8 +104,7 @@ async def test_blocks_repeated_after_kills_count_once(server: EmbeddedClickHouse
 
 async def test_an_insert_of_several_blocks_counts_once(server: EmbeddedClickHouse) -> None:
     async with server:
-        for statement in SCHEMA:
-            assert (await ask(server.url, statement)).status == 200
+        await create_tables(server.url)
         body = b"".join(LINE % (number, b"delivered", 1) for number in range(100_000))
         for _ in range(2):
             answer = await ask(
