@@ -130,6 +130,10 @@ class OutboxGroup:
             found = await self.admin.list_consumer_group_offsets(self.name, partitions=wanted)
         except KafkaError as error:
             raise UnreachableError(f"the positions of group {self.name} cannot be read: {error!r}") from error
+        if not found.keys() >= set(wanted):
+            # aiokafka overlooks the error of the answer as a whole, with which a coordinator that is still loading says
+            # nothing of any partition; one that knows says -1 where nothing was committed.
+            raise UnreachableError(f"the coordinator of group {self.name} does not know its positions yet")
         return {
             place.partition: Position.of(entry.offset, entry.metadata)
             for place, entry in found.items()

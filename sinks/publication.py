@@ -5,7 +5,6 @@ Values are the lines as they stand in the record; only what makes the key is rea
 
 import base64
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import msgspec
 
@@ -21,12 +20,8 @@ SUPPRESSION_SCHEMA = b"suppression/1"
 Headers = list[tuple[str, bytes]]
 
 
-class Publication(NamedTuple):
-    """One record of a public topic."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
+Publication = tuple[bytes | None, bytes | None, Headers]
+"""One record of a public topic: key, value, headers. A plain tuple, since there is one for each event and more."""
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -87,7 +82,7 @@ def events(record: Record) -> Iterator[Publication]:
     """Publish each event under its message id; those without one have no key."""
     section = record.section(Outbox.EVENTS)
     for line, event in zip(section.splitlines(), _events.decode_lines(section), strict=True):
-        yield Publication(event.message_id.encode() or None, line, [_EVENT_HEADER, ("id", event.id.encode())])
+        yield event.message_id.encode() or None, line, [_EVENT_HEADER, ("id", event.id.encode())]
 
 
 def lifecycles(record: Record) -> Iterator[Publication]:
@@ -95,7 +90,7 @@ def lifecycles(record: Record) -> Iterator[Publication]:
     section = record.section(Outbox.LIFECYCLES)
     for line, name in zip(section.splitlines(), _lifecycles.decode_lines(section), strict=True):
         key = f"{name.source}{SEPARATOR}{name.message_id}{SEPARATOR}{name.recipient}"
-        yield Publication(key.encode(), public_lifecycle(line), _LIFECYCLE_HEADERS)
+        yield key.encode(), public_lifecycle(line), _LIFECYCLE_HEADERS
 
 
 def suppressions(record: Record) -> Iterator[Publication]:
@@ -108,7 +103,7 @@ def suppressions(record: Record) -> Iterator[Publication]:
             value = _encoder.encode(
                 _PublicSuppression(latest.source, latest.recipient, latest.reason, latest.since, latest.until)
             )
-        yield Publication(key, value, _SUPPRESSION_HEADERS)
+        yield key, value, _SUPPRESSION_HEADERS
 
 
 def dead_letters(record: Record) -> Iterator[Publication]:
@@ -128,4 +123,4 @@ def dead_letters(record: Record) -> Iterator[Publication]:
         if letter.topic:
             known |= {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
         headers = [(name, str(value).encode()) for name, value in known.items()]
-        yield Publication(None, base64.b64decode(letter.raw_base64), headers)
+        yield None, base64.b64decode(letter.raw_base64), headers

@@ -14,30 +14,30 @@ def record(section: Outbox, *values: object) -> Record:
 def test_an_event_is_published_as_it_stands_under_its_message_id() -> None:
     event = {"id": "0f", "source": "cmc", "message_id": "m@例.jp", "subject": "件名\u2028\r\n", "later": [1]}
 
-    [published] = publication.events(record(Outbox.EVENTS, event))
+    [(key, value, headers)] = publication.events(record(Outbox.EVENTS, event))
 
-    assert published.key == "m@例.jp".encode()
-    assert published.value is not None
-    assert json.loads(published.value) == event
-    assert published.headers == [("schema", b"event/1"), ("id", b"0f")]
+    assert key == "m@例.jp".encode()
+    assert value is not None
+    assert json.loads(value) == event
+    assert headers == [("schema", b"event/1"), ("id", b"0f")]
 
 
 def test_an_event_without_a_message_id_has_no_key() -> None:
-    [published] = publication.events(record(Outbox.EVENTS, {"id": "0f", "message_id": ""}))
+    [(key, _, _)] = publication.events(record(Outbox.EVENTS, {"id": "0f", "message_id": ""}))
 
-    assert published.key is None
+    assert key is None
 
 
 def test_a_lifecycle_is_published_without_the_workers_own_part() -> None:
     name = {"source": "cmc", "message_id": 'a"b,"~":x', "recipient": "u@例.jp"}
     line = {**name, "state": "queued", "subject": ',"~":[', "~": [["x"], [0]]}
 
-    [published] = publication.lifecycles(record(Outbox.LIFECYCLES, line))
+    [(key, value, headers)] = publication.lifecycles(record(Outbox.LIFECYCLES, line))
 
-    assert published.key == 'cmc\x1fa"b,"~":x\x1fu@例.jp'.encode()
-    assert published.value is not None
-    assert json.loads(published.value) == {**name, "state": "queued", "subject": ',"~":['}
-    assert published.headers == [("schema", b"lifecycle/1")]
+    assert key == 'cmc\x1fa"b,"~":x\x1fu@例.jp'.encode()
+    assert value is not None
+    assert json.loads(value) == {**name, "state": "queued", "subject": ',"~":['}
+    assert headers == [("schema", b"lifecycle/1")]
 
 
 def test_a_blocked_address_is_published_and_a_lifted_one_is_a_tombstone() -> None:
@@ -52,19 +52,21 @@ def test_a_blocked_address_is_published_and_a_lifted_one_is_a_tombstone() -> Non
     }
     lifted = {**blocked, "blocked": False, "until": "2026-03-03T09:00:00.000Z"}
 
-    first, second = publication.suppressions(record(Outbox.SUPPRESSIONS, blocked, lifted))
+    (key, value, headers), (lifted_key, lifted_value, _) = publication.suppressions(
+        record(Outbox.SUPPRESSIONS, blocked, lifted)
+    )
 
-    assert first.key == second.key == b"cmc\x1fu@example.jp"
-    assert first.value is not None
-    assert json.loads(first.value) == {
+    assert key == lifted_key == b"cmc\x1fu@example.jp"
+    assert value is not None
+    assert json.loads(value) == {
         "source": "cmc",
         "recipient": "u@example.jp",
         "reason": "unsubscribed",
         "since": "2026-03-02T09:00:00.000Z",
         "until": None,
     }
-    assert second.value is None
-    assert first.headers == [("schema", b"suppression/1")]
+    assert lifted_value is None
+    assert headers == [("schema", b"suppression/1")]
 
 
 def dead_letter(raw: bytes, **fields: object) -> dict[str, object]:
@@ -89,7 +91,7 @@ def dead_letter(raw: bytes, **fields: object) -> dict[str, object]:
 def test_a_dead_letter_is_published_raw_with_what_is_known_of_it() -> None:
     raw = bytes(range(256))
 
-    body, chunk = publication.dead_letters(
+    (key, value, headers), (_, chunk_value, chunk_headers) = publication.dead_letters(
         record(
             Outbox.DEAD_LETTERS,
             dead_letter(raw),
@@ -97,8 +99,8 @@ def test_a_dead_letter_is_published_raw_with_what_is_known_of_it() -> None:
         )
     )
 
-    assert (body.key, body.value) == (None, raw)
-    assert dict(body.headers) == {
+    assert (key, value) == (None, raw)
+    assert dict(headers) == {
         "reason": b"body_unreadable",
         "detail": "not JSON: 例".encode(),
         "source": b"cmc",
@@ -108,8 +110,8 @@ def test_a_dead_letter_is_published_raw_with_what_is_known_of_it() -> None:
         "parts": b"1",
         "version": b"1.2.3",
     }
-    assert chunk.value == b""
-    assert {name: dict(chunk.headers)[name] for name in ("topic", "partition", "offset")} == {
+    assert chunk_value == b""
+    assert {name: dict(chunk_headers)[name] for name in ("topic", "partition", "offset")} == {
         "topic": b"mail.inbox",
         "partition": b"3",
         "offset": b"77",
