@@ -51,7 +51,7 @@ The same roles against a Kafka and a ClickHouse that are already there:
   todoke sink clickhouse      todoke sink topics
 
 Settings come from todoke.toml in the current folder (or --config FILE), from variables like
-TODOKE_KAFKA__BOOTSTRAP_SERVERS, and from flags, the later ones first; `todoke config` shows them all. While
+TODOKE_KAFKA__BOOTSTRAP_SERVERS, and from flags; the later ones override. `todoke config` shows them all. While
 `todoke up` runs, other commands find its addresses in the data folder (--data DIR, TODOKE_DATA, or ./data).
 
 \b
@@ -83,6 +83,7 @@ class Commands(click.Group):
             raise ConfigurationError(
                 f"todoke {cmd_name} needs the package {error.name}: pip install 'todoke[embedded]'"
             ) from error
+        command.help = (command.help or "").replace(r"\b", "\b")  # docstrings are raw; click looks for the character
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
