@@ -43,6 +43,7 @@ def command(invocation: Invocation, *, wait: float, as_json: bool) -> int:
     """
     environment = invocation.environment()
     invocation.start_logging(environment, "audit")
+    invocation.mention_defaults(environment, ("kafka", "bootstrap_servers"))
     books = asyncio.run(audit(environment.settings, wait=wait, clock=SystemClock()))
     problems = books.problems()
     click.echo(json.dumps(_document(books), ensure_ascii=False, indent=2) if as_json else _text(books))

@@ -1,6 +1,7 @@
 """``todoke consume``: what stands on a public topic, for people."""
 
 import asyncio
+import os
 import sys
 
 import click
@@ -21,7 +22,8 @@ WAIT_MS = 500
 def command(invocation: Invocation, *, topic: str, follow: bool, keys: bool) -> None:
     r"""Print a public topic from its beginning, one value a line; a tombstone is null.
 
-    Reads committed records only and belongs to no consumer group, so that it disturbs nobody.
+    The topics are mail.events, mail.lifecycles, mail.suppressions and mail.deadletter. Reads committed records only
+    and belongs to no consumer group, so that it disturbs nobody.
 
     \b
     Examples:
@@ -30,6 +32,7 @@ def command(invocation: Invocation, *, topic: str, follow: bool, keys: bool) -> 
     """
     environment = invocation.environment()
     invocation.start_logging(environment, "consume")
+    invocation.mention_defaults(environment, ("kafka", "bootstrap_servers"))
     settings = environment.settings
     public = [entry.name for entry in settings.topics.topics().all() if not entry.internal]
     if topic not in public:
@@ -47,12 +50,22 @@ async def _print(settings: Settings, topic: str, *, follow: bool, keys: bool) ->
         ends = await consumer.end_offsets(partitions)
         while follow or any([await consumer.position(partition) < ends[partition] for partition in partitions]):
             for records in (await consumer.getmany(timeout_ms=WAIT_MS)).values():
-                for record in records:
-                    _write(record.key, record.value, keys=keys)
-            sys.stdout.flush()
+                if not _written([_line(record.key, record.value, keys=keys) for record in records]):
+                    return
 
 
-def _write(key: bytes | None, value: bytes | None, *, keys: bool) -> None:
+def _written(lines: list[str]) -> bool:
+    """Print lines; tell whether somebody still reads them, as `head` soon does not."""
+    try:
+        sys.stdout.writelines(lines)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        return False
+    return True
+
+
+def _line(key: bytes | None, value: bytes | None, *, keys: bool) -> str:
     text = "null" if value is None else value.decode("utf-8", "replace")
     before = f"{(key or b'').decode('utf-8', 'replace')}\t" if keys else ""
-    sys.stdout.write(f"{before}{text}\n")
+    return f"{before}{text}\n"

@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from deploy.data_folder import DataFolder
-from deploy.environment import Environment, data_folder, read
+from deploy.environment import DEFAULT, Environment, data_folder, read
 from deploy.logs import set_up
 from deploy.schema import Path as Key
 
@@ -55,6 +55,15 @@ class Invocation:
         """Log as the settings say."""
         log = environment.settings.log
         set_up(role, form=log.format, level=log.level)
+
+    def mention_defaults(self, environment: Environment, key: Key) -> None:
+        """Say so before a default address is tried: mostly `todoke up` is not running, or in another data folder."""
+        if environment.origin(key) == DEFAULT:
+            click.echo(
+                f"todoke: no pipeline runs in the data folder {self.data}, so the default addresses are tried: "
+                "start `todoke up`, or name its folder with --data DIR",
+                err=True,
+            )
 
 
 def common_options(

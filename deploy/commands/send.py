@@ -21,7 +21,11 @@ STDIN = "-"
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @click.option("--source", metavar="NAME", help="Source to post as.  [default: the first one configured]")
 @click.option("--url", metavar="URL", help="Where todoke listens.  [default: the pipeline that runs here]")
-@click.option("--form", type=click.Choice(list(Form)), help="Form of the payload, where the file's name does not tell.")
+@click.option(
+    "--form",
+    type=click.Choice([form.value for form in Form]),
+    help="Form of the payload, where the file's name does not tell.",
+)
 @click.option(
     "--patience", type=click.FloatRange(min=0), default=60.0, show_default=True, help="Seconds to keep trying."
 )
@@ -45,11 +49,15 @@ def command(
     Examples:
       todoke send deliveries.json bounces.form
       todoke send --source shop --url https://todoke.example.com deliveries.json
-      echo '{"type":"delivered","recipient":"user@example.com"}' | todoke send --form ndjson -
+      echo '{"type":"delivered","recipient":"user@example.com","occurred_at":"2026-03-02T09:00:04Z"}' |
+        todoke send --form ndjson -
     """
-    settings = invocation.environment().settings
+    environment = invocation.environment()
+    settings = environment.settings
     name = source or next(iter(settings.sources))
     payloads = [_payload(file, form) for file in files]
+    if url is None:
+        invocation.mention_defaults(environment, ("ingest", "port"))
     asyncio.run(_send(payloads, name, _configured(settings, name, url), url or _address(settings), patience))
 
 

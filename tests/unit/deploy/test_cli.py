@@ -1,3 +1,4 @@
+import re
 from importlib import import_module
 
 import click
@@ -25,10 +26,16 @@ def test_every_command_teaches(name: str, capsys: pytest.CaptureFixture[str]) ->
 
     assert main([name, "--help"]) == Exit.OK
     text = capsys.readouterr().out
-    assert "Example" in text
+    assert re.search(r"^  Examples?:\n    ", text, re.MULTILINE), "the examples keep their lines"
     assert f"todoke {name}" in text
 
 
 def test_a_missing_file_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["send", "nowhere.json"]) == Exit.MISUSED
     assert "nowhere.json cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["json", "form", "ndjson"])
+def test_the_form_of_a_payload_is_named_as_the_end_of_a_file(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["send", "--form", form, "nowhere"]) == Exit.MISUSED
+    assert "nowhere cannot be read" in capsys.readouterr().err
