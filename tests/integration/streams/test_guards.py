@@ -8,12 +8,14 @@ from faust.types import TP
 
 from deploy.embedded.kafka import EmbeddedKafka
 from streams.answer import answer, found
+from streams.contracts.chain import Link
 from streams.contracts.codec import FORM_HEADER, encode
 from streams.contracts.dead_letter import Reason
 from streams.contracts.errors import ConfigurationError
 from streams.contracts.events import Event
 from streams.contracts.sections import Outbox
 from streams.inbox import InboxRecord
+from streams.quarantine import Quarantine
 from streams.shard import StalledError
 from streams.state import BEGINNING, PartitionState
 from tests.chunks import make_chunk, make_event, rows
@@ -86,6 +88,42 @@ async def test_an_answer_that_another_worker_gave_first_is_the_one_that_counts(s
     assert unique_ids(told) == once(*events)
     assert stamps(told) == [-1, 0, 1, 2, 3]
     assert told.ignored >= 1, "the worker had nothing written that came too late"
+
+
+async def test_a_worker_learns_what_another_one_answered_otherwise(stage: Stage) -> None:
+    """One of an older version, say, that could not read the record: what the log says is what counts, for all."""
+    events = mails(0, 20)
+    chunk = make_chunk(events[10:])
+    async with stage.running() as worker:
+        await stage.put([make_chunk(events[:10])])
+        await worker.until_idle()
+        quarantine = Quarantine(InboxRecord(topic="inbox", shard=0, offset=1, at=AT, value=chunk), "0.0")
+        outcome = quarantine.whole_record(Reason.CHUNK_POISON, "not known here")
+        chain = (await stage.told()).chain
+        link = Link(epoch=chain.epoch or "", stamp=1, previous=chain.stamp)
+        await write(stage, encode({**link.header(), "time": AT, "counts": {}}, outcome.sections))
+        await stage.put([chunk])
+        await worker.until_idle()
+        await stage.put([chunk])
+        await worker.until_idle()
+
+    told = await stage.told()
+    assert unique_ids(told) == once(*events), "the resend is the first that anybody hears of these events"
+    assert len(told.rows(Outbox.DEAD_LETTERS)) == 1
+
+
+async def test_a_worker_follows_into_an_epoch_that_another_one_opened(stage: Stage) -> None:
+    events = mails(0, 30)
+    async with stage.running() as worker:
+        await stage.put([make_chunk(events[:10])])
+        await worker.until_idle()
+        await write(stage, found(0, 0, AT, []))
+        await stage.put([make_chunk(events[10:20]), make_chunk(events[20:])])
+        await worker.until_idle()
+
+    told = await stage.told()
+    assert unique_ids(told) == once(*events)
+    assert len({record.header["epoch"] for record in told.records}) == 2
 
 
 async def test_two_workers_that_both_think_the_shard_theirs_do_no_harm(stage: Stage) -> None:
