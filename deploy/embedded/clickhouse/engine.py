@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
-from xml.sax.saxutils import escape
 
+from deploy.embedded.clickhouse.configuration import write_configuration, write_first_configuration
 from deploy.embedded.clickhouse.errors import ClickHouseError, EmbeddedClickHouseError
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.statements import Select, quoted
@@ -89,28 +89,44 @@ class Engine:
         return found.strip() or None
 
     def _open(self) -> None:
-        chdb = self._chdb()
-        # The engine would look for configuration files in the working folder and at home; it gets its own instead.
+        if set("?&") & set(str(self._path)):
+            raise EmbeddedClickHouseError(
+                f"ClickHouse's engine cannot work in the folder {self._path}, for its name has a '?' or '&'. "
+                "Choose another data folder."
+            )
         self._path.mkdir(parents=True, exist_ok=True)
-        configuration = self._path.with_suffix(".xml")
-        limit = f"<max_server_memory_usage>{self._max_memory}</max_server_memory_usage>" if self._max_memory else ""
-        configuration.write_text(
-            f"<clickhouse><path>{escape(str(self._path))}</path>{limit}</clickhouse>\n", encoding="utf-8"
-        )
         try:
-            self._keeper = chdb.connect(f"{self._path}?config-file={configuration}")
-            self.version = self._ask("SELECT version()").strip()
+            if not (self._path / "metadata" / "default.sql").exists():
+                self._make_default_database()
+            self._keeper = self._start(write_configuration(self._path.parent, max_memory=self._max_memory))
         except RuntimeError as error:
             raise EmbeddedClickHouseError(
                 f"ClickHouse's engine cannot open the folder {self._path}: {error}. The lines above say more. "
                 "Restore the folder from a backup, or choose another one."
             ) from error
+        self.version = self._ask("SELECT version()").strip()
         self.timezone = self._ask("SELECT timezone()").strip()
         formats = self._ask("SELECT name, content_type FROM system.formats WHERE is_output")
         self.content_types = {
             name.lower(): (name, content_type)
             for name, content_type in (line.split("\t") for line in formats.splitlines())
         }
+
+    def _start(self, configuration: Path) -> Any:
+        return self._chdb().connect(f"{self._path}?config-file={configuration}")
+
+    def _make_default_database(self) -> None:
+        self._keeper = self._start(write_first_configuration(self._path.parent))
+        try:
+            if self._ask("SELECT count() FROM system.tables WHERE database = 'default'").strip() != "0":
+                raise EmbeddedClickHouseError(
+                    f"The database 'default' in {self._path} was made by chDB itself, not by todoke. "
+                    "Choose another data folder."
+                )
+            self._ask("DROP DATABASE default")
+            self._ask("CREATE DATABASE default ENGINE = Atomic")
+        finally:
+            self._close()
 
     def _close(self) -> None:
         if self._keeper is not None:

@@ -19,7 +19,7 @@ class DataFolder:
         self.engine = self.path / "engine"
         """The engine's own files."""
         self.temporary = self.path / "tmp"
-        """Large results and bodies, while they are held."""
+        """Large results, while they are held."""
         self.log = self.path / "server.log"
         """What the server logs, where whoever started it has no better place."""
         self._marker = self.path / "todoke-clickhouse.json"

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 from deploy.embedded.clickhouse.body import Body
 from deploy.embedded.clickhouse.call import Call
@@ -32,19 +31,17 @@ _HEAD = 256 * 1024
 class Queries:
     """Runs each request's query."""
 
-    def __init__(self, engine: Engine, *, at_once: int, max_body: int, temporary: Path) -> None:
+    def __init__(self, engine: Engine, *, at_once: int, max_body: int) -> None:
         """Describe the limits.
 
         Args:
             engine: what runs them; it must have a thread for each and some to spare.
             at_once: how many may run at a time.
             max_body: bytes of a statement without rows.
-            temporary: folder for rows that must be held.
         """
         self._engine = engine
         self._at_once = at_once
         self._max_body = max_body
-        self._temporary = temporary
         self._tags: dict[str, str] = {}
         self.sessions = Sessions(engine)
 
@@ -76,7 +73,6 @@ class Queries:
                     body=None if body is None or body.ended else body,
                     reply=reply,
                     tag=tag,
-                    temporary=self._temporary,
                 )
                 async with run.external(tables):
                     progress = await self._run(run, statement, writes=writes)

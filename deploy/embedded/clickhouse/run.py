@@ -2,21 +2,19 @@
 
 import asyncio
 import re
-import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
-from deploy.embedded.clickhouse.body import Body
+from deploy.embedded.clickhouse.body import Body, Decoding
 from deploy.embedded.clickhouse.call import Call
 from deploy.embedded.clickhouse.engine import Connection, Engine
 from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.pipe import pipe
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.reply import Reply
-from deploy.embedded.clickhouse.statements import Insert, InsertSelect, Select, quoted
+from deploy.embedded.clickhouse.statements import Insert, InsertSelect, Select, unquoted
 
 T = TypeVar("T")
 
@@ -49,9 +47,6 @@ class Run:
     reply: Reply
     tag: str
     """By what the engine finds it."""
-
-    temporary: Path
-    """Folder for rows that must be held."""
 
     def output_format(self, named: str | None = None) -> str:
         """Choose the result's format, and tell the client.
@@ -113,55 +108,72 @@ class Run:
     async def insert(self, statement: Insert) -> Progress:
         """Hand over rows as they come; nothing of the last block is committed unless the whole body has arrived."""
         self.output_format()
-        connection = self.connection
-        await self._blocking(connection.begin_insert, statement.text, statement.format, self.call.parameters)
-        try:
-            wanted = not statement.rows or await self._blocking(connection.append, statement.rows)
-            if wanted and self.body is not None:
-                decoding = self.body.decoding
-                async for piece in self.body.rest():
-                    if not await self._blocking(lambda raw: connection.append(decoding.feed(raw)), piece):
-                        break
-                else:
-                    decoding.finish()
-            return await self._blocking(connection.finish_insert)
-        except BaseException:
-            await self._blocking(connection.cancel_insert)
-            raise
+        return await self._write_rows(statement.text, statement.format, statement.rows, self.body)
 
     async def insert_select(self, statement: InsertSelect) -> Progress:
-        """Hold the rows in a file and select from that: chDB does not know ``input()``, and would insert nothing."""
+        """Put the rows into a temporary table and select from that.
+
+        chDB takes no rows for ``input()``: it would insert nothing, and say nothing.
+        """
         self.output_format()
-        with tempfile.NamedTemporaryFile(dir=self.temporary) as file:
-            file.write(statement.rows)
-            if self.body is not None:
-                async for piece in self.body.rest():
-                    file.write(await asyncio.to_thread(self.body.decoding.feed, piece))
-                self.body.decoding.finish()
-            file.flush()
-            arguments = f"{quoted(file.name)}, {statement.format}, ".encode() + statement.structure
-            sql = statement.before + b" file(" + arguments + b") " + statement.after
+        table = ExternalTable(
+            name=f"input_{self.tag}",
+            structure=unquoted(statement.structure),
+            format=statement.format,
+            rows=statement.rows,
+        )
+        async with self.external([table], body=self.body, on_disk=True):
+            sql = statement.before + b" `" + table.name.encode() + b"` " + statement.after
             _, progress = await self._blocking(self.connection.query, sql, "Null", self.call.parameters)
             return progress
 
     @asynccontextmanager
-    async def external(self, tables: Sequence[ExternalTable]) -> AsyncIterator[None]:
-        """Have the request's temporary tables while it runs."""
+    async def external(
+        self, tables: Sequence[ExternalTable], *, body: Body | None = None, on_disk: bool = False
+    ) -> AsyncIterator[None]:
+        """Have temporary tables for a while.
+
+        Args:
+            tables: what they are.
+            body: further rows of them.
+            on_disk: they are too large for memory.
+        """
         created = []
+        engine = " ENGINE = MergeTree ORDER BY tuple()" if on_disk else ""
         try:
             for table in tables:
-                await self._blocking(self._create, table)
+                sql = f"CREATE TEMPORARY TABLE `{table.name}` ({table.structure}){engine}"
+                await self._blocking(self.connection.query, sql, "Null")
                 created.append(table.name)
+                await self._write_rows(f"INSERT INTO `{table.name}`".encode(), table.format, table.rows, body)
             yield
         finally:
             for name in created:
                 await self._blocking(self.connection.query, f"DROP TEMPORARY TABLE `{name}`", "Null")
 
-    def _create(self, table: ExternalTable) -> None:
-        self.connection.query(f"CREATE TEMPORARY TABLE `{table.name}` ({table.structure})", "Null")
-        self.connection.begin_insert(f"INSERT INTO `{table.name}`".encode(), table.format, {})
-        self.connection.append(table.rows)
-        self.connection.finish_insert()
+    async def _write_rows(self, text: bytes, input_format: str, rows: bytes, body: Body | None) -> Progress:
+        """Run an INSERT.
+
+        Args:
+            text: the statement up to its rows.
+            input_format: the rows' format.
+            rows: their beginning.
+            body: where they go on.
+        """
+        connection = self.connection
+        await self._blocking(connection.begin_insert, text, input_format, self.call.parameters)
+        try:
+            wanted = not rows or await self._blocking(connection.append, rows)
+            if wanted and body is not None:
+                async for piece in body.rest():
+                    if not await self._blocking(_decode_into, connection, body.decoding, piece):
+                        break
+                else:
+                    body.decoding.finish()
+            return await self._blocking(connection.finish_insert)
+        except BaseException:
+            await self._blocking(connection.cancel_insert)
+            raise
 
     async def _stop(self, running: "asyncio.Future[T]") -> None:
         """Stop a query whose result nobody takes any more, and wait until it has stopped."""
@@ -171,6 +183,11 @@ class Run:
 
     async def _blocking(self, work: Callable[..., T], *arguments: object) -> T:
         return await _to_its_end(self.engine.submit(work, *arguments))
+
+
+def _decode_into(connection: Connection, decoding: Decoding, piece: bytes) -> bool:
+    """Do both in one thread, and in one change to it."""
+    return connection.append(decoding.feed(piece))
 
 
 async def _to_its_end(work: "asyncio.Future[T]") -> T:

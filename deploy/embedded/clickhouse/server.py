@@ -58,7 +58,6 @@ class ClickHouseServer:
             self._engine,
             at_once=settings.max_concurrent_queries,
             max_body=settings.max_body,
-            temporary=self._folder.temporary,
         )
         self._holding = Holding(
             head=settings.buffer_size, in_memory=settings.hold_in_memory, folder=self._folder.temporary

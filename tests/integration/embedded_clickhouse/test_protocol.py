@@ -489,3 +489,8 @@ async def test_an_old_client_gets_an_old_answer(clickhouse: EmbeddedClickHouse) 
 async def test_basic_authentication_needs_no_colon_escape(at: str) -> None:
     token = base64.b64encode(b"default:").decode()
     assert (await ask(at, "SELECT 1", headers={"Authorization": f"Basic {token}"})).body == b"1\n"
+
+
+async def test_the_default_database_is_one_like_others(at: str) -> None:
+    assert await value(at, "SELECT engine FROM system.databases WHERE name = 'default'") == "Atomic"
+    assert await value(at, "EXISTS TABLE nowhere") == "0"
