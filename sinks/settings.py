@@ -44,7 +44,7 @@ class ReadingSettings(Section):
     """A name that this process keeps over restarts: it then gets its partitions back at once (static membership)."""
     session_timeout: float = Field(default=10.0, ge=1, le=1800, description="seconds")
     """Seconds without a sign of life after which a sink's partitions go to another one."""
-    block_bytes: int = Field(default=16 * MIB, ge=1, le=256 * MIB, description="bytes of outbox records")
+    block_bytes: int = Field(default=32 * MIB, ge=1, le=256 * MIB, description="bytes of outbox records")
     """Bytes of outbox records that one block of a partition holds; one record may be larger."""
     block_events: int = Field(default=40_000, ge=1, le=1_000_000, description="events")
     """Events that one block of a partition holds; one record may hold more."""
@@ -63,7 +63,7 @@ class ReadingSettings(Section):
 class ClickHouseSinkSettings(ReadingSettings):
     """The sink that fills ClickHouse."""
 
-    interval: float = Field(default=0.5, ge=0, le=60, description="seconds")
+    interval: float = Field(default=1.0, ge=0, le=60, description="seconds")
     """Seconds between the beginnings of two rounds of inserts: more make larger parts and less work for ClickHouse. A
     single record after a pause is inserted at once."""
     concurrency: int = Field(default=2, ge=1, le=64, description="inserts")

@@ -1,4 +1,4 @@
--- Counts of unique events by hour and by the domains of both sides.
+-- Counts of unique events by hour and by the domains of both sides; a sender may be written `Name <name@domain>`.
 create table if not exists hourly_counts
 (
     hour DateTime64(3, 'UTC'),
@@ -29,7 +29,7 @@ select
     ) as hour,
     event.source as source,
     event.composition as composition,
-    if(position(event.sender, '@') = 0, '', lower(trim(trailing '> ' from substringIndex(event.sender, '@', -1)))) as sender_domain,
+    if(position(event.sender, '@') = 0, '', lower(trimBoth(substringIndex(substringIndex(event.sender, '@', -1), '>', 1)))) as sender_domain,
     if(position(event.recipient, '@') = 0, '', substringIndex(event.recipient, '@', -1)) as recipient_domain,
     countIf(event.type = 'queued') as queued,
     countIf(event.type = 'deferred') as deferred,
@@ -67,7 +67,7 @@ select
     assumeNotNull(toDate32(queued_at)) as day,
     source,
     composition,
-    if(position(sender, '@') = 0, '', lower(trim(trailing '> ' from substringIndex(sender, '@', -1)))) as sender_domain,
+    if(position(sender, '@') = 0, '', lower(trimBoth(substringIndex(substringIndex(sender, '@', -1), '>', 1)))) as sender_domain,
     if(position(recipient, '@') = 0, '', substringIndex(recipient, '@', -1)) as recipient_domain,
     count() as queued,
     countIf(state = 'delivered') as delivered,
