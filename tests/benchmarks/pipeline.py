@@ -143,7 +143,7 @@ async def verdict(pipeline: RunningPipeline, mails: Traffic) -> int:
         ("type", "mail.events", mails.by_type),
         ("state", "mail.lifecycles", mails.by_state),
     ):
-        rows = await pipeline.select(f"select {column} as name, count() as n from {table} group by name")  # noqa: S608
+        rows = await pipeline.select(f"select {column} as name, count() as n from {table} group by name")
         found = Counter({row["name"]: row["n"] for row in rows})
         if found != expected:
             say(f"WRONG {table}: expected {dict(expected)}, found {dict(found)}")
