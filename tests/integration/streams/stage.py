@@ -14,7 +14,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from prometheus_client import CollectorRegistry
 
 from streams.contracts.chain import Chain, Link
-from streams.contracts.clock import Deadline, SystemClock
+from streams.contracts.clock import Clock, Deadline, SystemClock
 from streams.contracts.codec import FORM_HEADER, Record, decode
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.sections import Outbox
@@ -136,11 +136,27 @@ class Stage:
         async with Log(self.connection) as log:
             return sum(extent.end for extent in (await log.extents(topic.name, range(self.shards))).values())
 
-    def worker(self, *, instance: str | None = None, **settings: Any) -> WorkerRole:
+    async def commit(self, offset: int, shard: int = 0) -> None:
+        """Commit an offset of the inbox for the workers' group, which nobody may be in."""
+        tp = TopicPartition(self.topics.inbox.name, shard)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.bootstrap_servers, group_id=self.group, enable_auto_commit=False
+        )
+        await consumer.start()
+        try:
+            consumer.assign([tp])
+            await consumer.commit({tp: offset})
+        finally:
+            await consumer.stop()
+
+    def worker(
+        self, *, instance: str | None = None, session_timeout: float = 6, clock: Clock | None = None, **settings: Any
+    ) -> WorkerRole:
         return WorkerRole(
-            settings=WorkerSettings(group=self.group, instance=instance, session_timeout=6, **settings),
+            settings=WorkerSettings(group=self.group, instance=instance, session_timeout=session_timeout, **settings),
             connection=self.connection,
             topics=self.topics,
+            clock=clock,
             registry=CollectorRegistry(),
         )
 

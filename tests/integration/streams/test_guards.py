@@ -189,6 +189,23 @@ async def test_a_partition_that_is_not_read_any_more_is_read_again(stage: Stage)
     assert unique_ids(await stage.told()) == once(*events)
 
 
+@pytest.mark.parametrize("committed", [0, 3, 5])
+async def test_what_the_group_has_committed_is_not_believed(stage: Stage, committed: int) -> None:
+    """Too little, too much, and all of it: the outbox says where to read on."""
+    events = mails(0, 50)
+    chunks = [make_chunk(events[at : at + 10]) for at in range(0, 50, 10)]
+    await stage.put(chunks[:2])
+    await stage.work_off()
+    await stage.put(chunks[2:])
+    await stage.commit(committed)
+
+    await stage.work_off()
+
+    told = await stage.told()
+    assert unique_ids(told) == once(*events)
+    assert not told.rows(Outbox.LOSSES)
+
+
 async def test_a_worker_that_stands_still_for_long_ends(stage: Stage) -> None:
     async with stage.running(nudge=60, watchdog=1) as worker:
         await stage.put([make_chunk(mails(0, 1))])

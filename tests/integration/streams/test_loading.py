@@ -1,0 +1,97 @@
+"""Loading from a real log, and keeping it loadable."""
+
+from datetime import UTC, datetime, timedelta
+
+from aiokafka import AIOKafkaProducer
+
+from streams.answer import answer, found
+from streams.contracts.clock import rfc3339
+from streams.contracts.codec import FORM_HEADER, decode
+from streams.inbox import InboxRecord
+from streams.loading import CERTAIN_AFTER, load
+from streams.log import Log
+from streams.state import BEGINNING, PartitionState
+from tests.chunks import make_chunk, make_event
+from tests.eventually import eventually
+from tests.integration.streams.stage import Stage, Told, unique_ids
+
+HORIZON_HOURS = 24
+
+
+async def write_history(stage: Stage, times: list[datetime]) -> None:
+    """Write the outbox of a worker that answered one record at each of these times."""
+    state = PartitionState(HORIZON_HOURS)
+    producer = AIOKafkaProducer(bootstrap_servers=stage.bootstrap_servers)
+    await producer.start()
+
+    async def write(value: bytes, at: datetime) -> None:
+        state.apply(decode(value))
+        await producer.send(
+            stage.topics.outbox.name,
+            value,
+            partition=0,
+            timestamp_ms=int(at.timestamp() * 1000),
+            headers=[FORM_HEADER],
+        )
+
+    try:
+        await write(found(-1, None, BEGINNING, []), times[0])
+        for offset, at in enumerate(times):
+            chunk = make_chunk([make_event(message_id=f"{offset}@example.com")])
+            record = InboxRecord(topic="inbox", shard=0, offset=offset, at=rfc3339(at), value=chunk)
+            await write(answer(record, state, [], "1.0").value, at)
+    finally:
+        await producer.stop()
+
+
+async def test_a_horizon_is_loaded_and_not_what_was_before_it(stage: Stage) -> None:
+    now = datetime.now(UTC) - timedelta(days=4)
+    times = [now - timedelta(hours=hours) for hours in range(600, 0, -1)]
+    await write_history(stage, times)
+    async with Log(stage.connection) as log:
+        loaded = await load(log, stage.topics.outbox.name, 0, HORIZON_HOURS)
+        start = await log.first_since(
+            stage.topics.outbox.name, 0, int((times[-1] - timedelta(hours=26)).timestamp() * 1000)
+        )
+
+    assert start is not None
+    assert start > 2 * CERTAIN_AFTER, "the test's log is too short to be begun in the middle"
+    assert loaded.state.open_lifecycles == HORIZON_HOURS
+    assert (loaded.state.chain.stamp, loaded.state.chain.linked, loaded.end) == (599, True, 601)
+    assert loaded.written_at is not None
+    assert abs(loaded.written_at - times[-1]) < timedelta(milliseconds=2)
+
+
+class HandClock:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def monotonic(self) -> float:
+        return self.now().timestamp()
+
+
+async def test_a_log_in_which_nothing_happens_is_kept_alive(stage: Stage) -> None:
+    """Else retention would take the record that everybody continues from."""
+    clock = HandClock()
+    events = [make_event(message_id=f"{number}@example.com") for number in range(2)]
+    await stage.put([make_chunk(events[:1])])
+    async with stage.running(clock=clock) as worker:
+        await worker.until_idle()
+        clock.ahead = timedelta(hours=25)
+
+        async def told() -> Told:
+            return await stage.told()
+
+        await eventually(told, lambda told: len(told.records) == 3)
+        await stage.put([make_chunk(events)])
+        await worker.until_idle()
+
+    result = await stage.told()
+    assert [record.header["stamp"] for record in result.records] == [-1, 0, 0, 1]
+    assert result.ignored == 0
+    assert set(unique_ids(result).values()) == {1}
