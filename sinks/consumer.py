@@ -125,14 +125,17 @@ class OutboxConsumer:
         self._draining = True
         self._wake()
         ends: Mapping[int, int] | None = None
-        while not any(task.done() for task in self._tasks):
-            with contextlib.suppress(UnreachableError):
-                ends = await self._group.ends() if ends is None else ends
-                committed = await self._group.committed(ends)
-                if all(end == 0 or _offset(committed, partition) >= end for partition, end in ends.items()):
-                    return
-            await asyncio.sleep(IDLE_POLL)
-        await self.wait()
+        try:
+            while not any(task.done() for task in self._tasks):
+                with contextlib.suppress(UnreachableError):
+                    ends = await self._group.ends() if ends is None else ends
+                    committed = await self._group.committed(ends)
+                    if all(end == 0 or _offset(committed, partition) >= end for partition, end in ends.items()):
+                        return
+                await asyncio.sleep(IDLE_POLL)
+            await self.wait()
+        finally:
+            self._draining = False
 
     def state(self) -> Mapping[str, Any]:
         """Tell where the loop is, for people."""
@@ -254,6 +257,7 @@ class OutboxConsumer:
             self._room.set()
         else:
             self._room.clear()
+            self._hurry.set()
 
     # 3. to 6. Cut, report, deliver, settle
 
@@ -313,10 +317,9 @@ class OutboxConsumer:
     async def _pace(self) -> None:
         """Wait until the next round is due: at once after a pause or when a block is full, else in rhythm."""
         self._hurry.clear()
-        if self._stopping or self._draining or any(reader.is_full for reader in self._readers.values()):
-            return
+        hurry = self._stopping or self._draining or not self._room.is_set()
         remaining = self._round_began + self._interval - self._clock.monotonic()
-        if remaining > 0:
+        if remaining > 0 and not hurry and not any(reader.is_full for reader in self._readers.values()):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), remaining)
 

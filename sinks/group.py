@@ -152,6 +152,10 @@ class OutboxGroup:
             TopicPartition(self.topic, partition): OffsetAndMetadata(position.offset, position.metadata())
             for partition, position in positions.items()
         }
+        coordinator = self.consumer._coordinator  # noqa: SLF001 - nothing public tells the generation
+        if coordinator is None or coordinator.generation <= 0:
+            # Out of the group, a commit would count as one by hand wherever the group has no members at the moment.
+            raise HandedOverError("this sink is not in its group at the moment")
         try:
             await self.consumer.commit(offsets)
         except (CommitFailedError, IllegalStateError) as error:

@@ -106,10 +106,12 @@ class PartitionReader:
 
     def _jump(self, offset: int, link: Link) -> None:
         if offset > self.expected:
-            self._holes.append(Bounds(self.expected, offset - 1))
-            # What came in between is gone, so nothing can show any more that the first record here is no stray.
             chain = self._chain
-            self._chain = Chain(chain.epoch, chain.stamp) if link.epoch == chain.epoch else Chain()
+            same = link.epoch == chain.epoch
+            if not (same and chain.stamp is not None and link.previous is not None and link.previous <= chain.stamp):
+                self._holes.append(Bounds(self.expected, offset - 1))
+            # What came in between is gone, so nothing can show any more that the first record here is no stray.
+            self._chain = Chain(chain.epoch, chain.stamp) if same else Chain()
         else:
             logger.error(
                 "Outbox partition %d begins again at offset %d where %d was expected: the log was cut off or made anew;"
@@ -137,7 +139,7 @@ class PartitionReader:
             )
 
     def holes(self) -> Sequence[Bounds]:
-        """Give the offsets that the log no longer held, each hole once."""
+        """Give the offsets that the log no longer held, each hole once; not those that were delivered before."""
         holes, self._holes = self._holes, []
         return holes
 

@@ -110,6 +110,15 @@ async def test_a_record_that_is_alone_does_not_wait_for_others(place: Place, log
         await eventually(lambda: counted(tables), lambda found: found == each(10))
 
 
+async def test_records_as_large_as_may_be_are_read(place: Place, log: OutboxLog, tables: Tables) -> None:
+    for number in range(3):
+        await log.answer(0, sections_of([event(number, subject="x" * 7_500_000)]))
+
+    await drain(place.clickhouse_role(fetch_bytes=1024))
+
+    assert await tables.number("select sum(length(subject)) from events") == 3 * 7_500_000
+
+
 async def test_what_does_not_belong_to_the_chain_is_not_counted(place: Place, log: OutboxLog, tables: Tables) -> None:
     await write(log, 80)
     last = log.last[0]
@@ -214,10 +223,12 @@ async def test_a_sink_whose_position_kafka_has_forgotten_recognises_what_is_ther
     await write(log, 200)
     await drain(place.clickhouse_role())
     await write(log, 40, start=200)
+    await delete_before(place, partition=1, offset=3)
 
     await drain(place.clickhouse_role(group="a group that Kafka does not know"))
 
     assert await counted(tables) == each(240)
+    assert await tables.number("select count() from losses") == 0
 
 
 async def test_a_database_without_tables_stops_the_sink(place: Place) -> None:

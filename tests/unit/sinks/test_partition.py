@@ -191,6 +191,18 @@ def test_behind_a_hole_what_was_delivered_before_is_still_recognised() -> None:
 
     feed(target, links[4:], at=5)
 
+    assert list(target.holes()) == []
+    assert stamps(blocks_of(target)) == [5, 6]
+
+
+def test_what_was_delivered_before_is_no_hole() -> None:
+    """As after Kafka forgot the position, and the log its beginning: the store says how far it is."""
+    links = chain(8)
+    target = reader(Position(offset=0, epoch="one", stamp=4, linked=True))
+
+    feed(target, links[3:], at=3)
+
+    assert list(target.holes()) == []
     assert stamps(blocks_of(target)) == [5, 6]
 
 
