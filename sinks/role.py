@@ -147,9 +147,7 @@ class TopicsSinkRole(_SinkRole):
         instruments = Instruments.of("topics", registry)
         name = settings.group or f"{topics.outbox.name}.topics"
         group = OutboxGroup(kafka=kafka, topic=topics.outbox, group=name, settings=settings)
-        delivery = TransactionDelivery(
-            group=group, kafka=kafka, topics=topics, settings=settings, instruments=instruments, clock=clock
-        )
+        delivery = TransactionDelivery(group=group, kafka=kafka, topics=topics, settings=settings, clock=clock)
         consumer = OutboxConsumer(
             group=group,
             delivery=delivery,

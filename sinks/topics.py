@@ -26,7 +26,6 @@ from sinks import publication
 from sinks.block import Block
 from sinks.errors import HandedOverError, UnreachableError
 from sinks.group import OutboxGroup
-from sinks.metrics import Instruments
 from sinks.position import Bounds, Position
 from sinks.producer import abandon, look_at, start_producer
 from sinks.publication import Publication
@@ -49,13 +48,11 @@ class TransactionDelivery:
         kafka: KafkaConnection,
         topics: Topics,
         settings: TopicsSinkSettings,
-        instruments: Instruments,
         clock: Clock | None = None,
     ) -> None:
         self._group = group
         self._kafka = kafka
         self._settings = settings
-        self._instruments = instruments
         self._clock = clock or SystemClock()
         self._producers: dict[int, AIOKafkaProducer] = {}
         self._plan: Sequence[tuple[str, Callable[[Record], Iterable[Publication]]]] = (

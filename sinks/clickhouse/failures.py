@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from enum import Enum
 
 import aiohttp
-from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+from clickhouse_connect.driver.exceptions import ClickHouseError, Error, ProgrammingError
 
 from sinks.errors import RefusedError, SchemaError, UnreachableError
 from sinks.settings import ClickHouseConnection
@@ -47,17 +47,20 @@ CODES: dict[int, Failure] = {
 }
 
 
-def classify(code: int | None) -> Failure:
+def classify(error: Exception) -> Failure:
     """Sort an error by ClickHouse's code; what has none, or one that is not listed, may heal."""
-    return Failure.RETRY if code is None else CODES.get(code, Failure.RETRY)
+    code = error.code if isinstance(error, Error) else None
+    if code is not None:
+        return CODES.get(code, Failure.RETRY)
+    # The driver itself refuses, e.g. a setting that this user may not change.
+    return Failure.FATAL if isinstance(error, ProgrammingError) else Failure.RETRY
 
 
 def translate(error: Exception, connection: ClickHouseConnection) -> TodokeError:
     """Make the error that says what to do of one that ClickHouse, its driver or the network raised."""
-    code = error.code if isinstance(error, Error) else None
     address = f"ClickHouse at {connection.host}:{connection.port}"
     said = _first_line(error)
-    match classify(code):
+    match classify(error):
         case Failure.RETRY:
             return UnreachableError(f"{address} does not answer as it should: {said}")
         case Failure.SCHEMA:

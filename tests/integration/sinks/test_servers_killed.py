@@ -7,13 +7,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 
 from deploy.embedded.clickhouse import EmbeddedClickHouse
 from deploy.embedded.kafka import EmbeddedKafka
 from sinks.clickhouse.migrations import migrate
 from sinks.role import ClickHouseSinkRole
 from sinks.settings import ClickHouseConnection
+from streams.contracts.errors import ConfigurationError
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.topics import topics
 from tests.eventually import eventually
@@ -42,6 +45,15 @@ async def own_kafka(tmp_path: Path) -> AsyncIterator[EmbeddedKafka]:
     await broker.start()
     yield broker
     await broker.stop()
+
+
+async def test_a_wrong_password_is_told(tmp_path: Path) -> None:
+    async with EmbeddedClickHouse(data=tmp_path / "clickhouse", password="right") as server:
+        wrong = ClickHouseConnection(port=server.port, password=SecretStr("wrong"))
+        with pytest.raises(ConfigurationError, match=r"check clickhouse\.user, its password"):
+            await migrate(wrong)
+
+        await migrate(wrong.model_copy(update={"password": SecretStr("right")}))
 
 
 async def write(log: OutboxLog, records: int, *, start: int = 0) -> int:

@@ -11,11 +11,9 @@ from functools import partial
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from prometheus_client import CollectorRegistry
 
 from sinks.errors import HandedOverError
 from sinks.group import OutboxGroup
-from sinks.metrics import Instruments
 from sinks.partition import Limits, PartitionReader
 from sinks.position import Position
 from sinks.settings import TopicsSinkSettings
@@ -261,10 +259,7 @@ def values(records: Records) -> Sequence[dict[str, int | str]]:
 def delivery(place: Place) -> tuple[OutboxGroup, TransactionDelivery]:
     settings = TopicsSinkSettings(**place.settings)
     group = OutboxGroup(kafka=place.kafka, topic=place.topics.outbox, group=f"{place.prefix}group", settings=settings)
-    instruments = Instruments.of("topics", CollectorRegistry())
-    return group, TransactionDelivery(
-        group=group, kafka=place.kafka, topics=place.topics, settings=settings, instruments=instruments
-    )
+    return group, TransactionDelivery(group=group, kafka=place.kafka, topics=place.topics, settings=settings)
 
 
 @asynccontextmanager

@@ -1,5 +1,5 @@
 import pytest
-from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
+from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError, ProgrammingError
 
 from sinks.clickhouse.failures import CODES, Failure, classify, translate, translated
 from sinks.errors import RefusedError, SchemaError, UnreachableError
@@ -21,6 +21,7 @@ CONNECTION = ClickHouseConnection(host="db.example", port=8123, database="mail")
         (DatabaseError("no table", code=60), SchemaError, "todoke migrate"),
         (DatabaseError("no database", code=81), SchemaError, "todoke migrate"),
         (DatabaseError("no such user", code=516), ConfigurationError, "clickhouse.user"),
+        (ProgrammingError("Setting x is unknown or readonly"), ConfigurationError, "its rights"),
         (DatabaseError("cannot parse", code=27), RefusedError, "nothing is skipped"),
         (DatabaseError("too many rows", code=158), RefusedError, "limits"),
     ],
@@ -34,8 +35,8 @@ def test_an_error_becomes_one_that_says_what_to_do(error: Exception, becomes: ty
 
 
 def test_what_is_unknown_may_heal() -> None:
-    assert classify(None) is Failure.RETRY
-    assert classify(max(CODES) + 1) is Failure.RETRY
+    assert classify(OperationalError("no code")) is Failure.RETRY
+    assert classify(OperationalError("new code", code=max(CODES) + 1)) is Failure.RETRY
 
 
 def test_the_cause_is_kept() -> None:
