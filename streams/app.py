@@ -84,6 +84,9 @@ class WorkerApp(faust.App):
     def _create_directories(self) -> None:
         """Make no folders: there are no tables to keep in them."""
 
+    def on_rebalance_return(self) -> None:
+        """Do nothing: this is for Faust's sensors, which would warn at each rebalance that they hear of it late."""
+
     async def place(self, partition: int, offset: int) -> None:
         """Read a partition from an offset on, if it is assigned at all."""
         tp = TP(self.inbox, partition)

@@ -16,6 +16,7 @@ from streams.contracts.events import Event
 from streams.contracts.sections import Outbox
 from streams.inbox import InboxRecord
 from streams.quarantine import Quarantine
+from streams.role import WorkerEndedError
 from streams.shard import StalledError
 from streams.state import BEGINNING, PartitionState
 from tests.chunks import make_chunk, make_event, rows
@@ -216,6 +217,16 @@ async def test_a_worker_that_stands_still_for_long_ends(stage: Stage) -> None:
         await stage.put([make_chunk(mails(0, 1))])
         with pytest.raises(StalledError, match="shard 0 stands at offset 1"):
             await asyncio.wait_for(worker.wait(), 20)
+
+
+async def test_a_worker_ends_when_faust_does(stage: Stage) -> None:
+    async with stage.running() as worker:
+        app = worker._app
+        assert app is not None
+        await app.crash(RuntimeError("something within Faust"))
+        with pytest.raises(WorkerEndedError, match="something within Faust"):
+            await asyncio.wait_for(worker.wait(), 20)
+        assert not worker.readiness()[0]
 
 
 async def set_outbox_limit(stage: Stage, size: int) -> None:
