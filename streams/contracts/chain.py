@@ -8,6 +8,9 @@ recognised by everybody who reads the log, in the same way, without asking anyon
   that is no longer the last one;
 - a record that was written behind one that got lost has a ``previous`` that never came.
 
+A record without sections may repeat the last stamp (``previous`` is the stamp itself): so the writer keeps a log alive
+in which nothing happens, since retention would take the record that everybody continues from.
+
 The writer reads its own log by the same rule when it starts and continues from where the readers are.
 """
 
@@ -39,7 +42,7 @@ class Link:
     """The stamp of the record before; ``None`` where the writer found an empty log."""
 
     founding: bool = False
-    """Opens an epoch and carries nothing else."""
+    """Opens an epoch, and carries nothing else but what was lost with an inbox that is no more."""
 
     def header(self) -> dict[str, Any]:
         """Give the link as keys for the header of `streams.contracts.codec.encode`."""

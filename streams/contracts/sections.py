@@ -107,7 +107,10 @@ class Suppression(TypedDict):
 
 
 class Loss(TypedDict):
-    """Inbox offsets ``first`` to ``last`` of a shard that were gone before they could be read."""
+    """Inbox offsets ``first`` to ``last`` of a shard that were gone before they could be read.
+
+    ``last`` is ``first - 1`` where the inbox was made anew: how much it had held behind ``first`` nobody knows.
+    """
 
     shard: int
     first: int
