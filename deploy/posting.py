@@ -156,10 +156,12 @@ def _seconds(retry_after: str | None) -> float:
 
 
 def _with_key(body: bytes, form: Form, key: str) -> bytes:
+    """Put the key into a body, in the place of one that was recorded with it."""
     if form is Form.FORM:
-        return urlencode({"api_key": key}).encode() + b"&" + body
+        kept = [field for field in body.split(b"&") if field and not field.startswith(b"api_key=")]
+        return b"&".join((urlencode({"api_key": key}).encode(), *kept))
     try:
         content = json.loads(body)
     except ValueError:
         return body  # the endpoint shall say what is wrong with it
-    return json.dumps({"api_key": key, **content}).encode() if isinstance(content, dict) else body
+    return json.dumps({**content, "api_key": key}).encode() if isinstance(content, dict) else body

@@ -1,7 +1,7 @@
 """A pipe from the engine, which writes in a thread, to the event loop, which reads without blocking.
 
-The loops' own transports for pipes are not used: uvloop's closes a pipe's descriptor twice, once itself and once through
-the file object, and in between a thread of the engine may have been given the same number for a file of its own.
+The loops' own transports for pipes are not used: uvloop's closes a pipe's descriptor twice, itself and through the file
+object, and in between a thread of the engine may have been given the same number for a file of its own.
 """
 
 import asyncio

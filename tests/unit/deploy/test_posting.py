@@ -94,3 +94,11 @@ def test_secrets_are_shown_as_the_provider_shows_them() -> None:
     )
     assert json.loads(body) == {"api_key": "k", "event_type": "bounces"}
     assert headers["Authorization"] == "Bearer t"
+
+
+def test_the_sources_key_takes_the_place_of_a_recorded_one() -> None:
+    source = SourceSettings.model_validate({"api_keys": ["new"]})
+    form, _ = signed(Payload(name="a.form", form=Form.FORM, body=b"api_key=old&event_type=bounces"), source)
+    assert form == b"api_key=new&event_type=bounces"
+    content, _ = signed(Payload(name="a.json", form=Form.JSON, body=b'{"api_key":"old","event":{}}'), source)
+    assert json.loads(content) == {"api_key": "new", "event": {}}
