@@ -7,7 +7,8 @@
 
 Whoever takes the partition over after a crash finds one of two things: an offset without an intent, then nothing of
 what follows was written; or one with an intent, then it forms the block with exactly these bounds and writes it again
-under the same name, and the store adds what is missing.
+under the same name, and the store adds what is missing. Where the store says that it has more than Kafka knows of, the
+chain is followed from there, and what the store has is passed over.
 """
 
 import asyncio
@@ -50,21 +51,19 @@ class IntentDelivery:
         self._committing = asyncio.Lock()
 
     async def open(self, partition: int) -> Position | None:
-        """Read the group's position; where Kafka has forgotten it, ask the store how far it is."""
-        committed = await self._group.committed([partition])
-        if partition in committed:
-            return committed[partition]
-        known = await self._writer.position(partition)
-        if known is None:
-            return None
-        logger.warning(
-            "Kafka knows no position of group %s in partition %d, but the store has blocks up to stamp %s: the log is"
-            " read from its beginning, and what is there already is recognised",
-            self._group.name,
+        """Read the group's position. Where it is forgotten or behind the store, the store's chain counts."""
+        committed = (await self._group.committed([partition])).get(partition)
+        stored = await self._writer.position(partition)
+        if stored is None or (committed is not None and not _is_behind(committed, stored)):
+            return committed
+        offset = 0 if committed is None else committed.offset
+        logger.info(
+            "Partition %d is read from offset %d on; what the store has of it, up to stamp %s, is recognised",
             partition,
-            known.stamp,
+            offset,
+            stored.stamp,
         )
-        return replace(known, offset=0, intent=None)
+        return replace(stored, offset=offset, intent=None)
 
     async def report(self, partition: int, hole: Bounds) -> None:
         """Write the hole down in the store."""
@@ -116,3 +115,13 @@ class IntentDelivery:
             else:
                 self._instruments.recovered()
                 return
+
+
+def _is_behind(committed: Position, stored: Position) -> bool:
+    """Tell whether the store has blocks that Kafka knows nothing of.
+
+    So it is after a crash between the last write of a block and the commit, and where positions were lost or set back.
+    """
+    if committed.stamp is None:
+        return True
+    return committed.epoch == stored.epoch and stored.stamp is not None and stored.stamp > committed.stamp

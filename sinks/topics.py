@@ -117,7 +117,11 @@ class TransactionDelivery:
             await producer.commit_transaction()
         except ProducerFenced as error:
             raise HandedOverError(f"another sink publishes partition {block.partition}") from error
-        except (KafkaError, IllegalOperation) as error:
+        except (
+            KafkaError,
+            IllegalOperation,
+            AssertionError,
+        ) as error:  # the last: it failed while it had nothing to do
             raise HandedOverError(f"a transaction of partition {block.partition} failed: {error!r}") from error
 
     def _batches(

@@ -5,7 +5,7 @@ import base64
 import random
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from sinks.clickhouse.migrations import migrate
@@ -20,6 +20,8 @@ from tests.integration.sinks.outbox import T0, OutboxLog, event, lines, sections
 from tests.integration.sinks.running import Place, drain, run_until_killed, running
 
 PARTITIONS = 4
+NAMED = "sink-1"
+"""A sink that is killed comes back under its name at once; without one its session has to run out first."""
 
 
 async def write(log: OutboxLog, events: int, *, per_record: int = 10, start: int = 0) -> int:
@@ -156,9 +158,9 @@ async def test_a_sink_killed_after_any_insert_is_repeated_exactly(
     await drain(place.clickhouse_role())
     await write(log, 200, start=40)
 
-    await run_until_killed(place, "clickhouse", inserts=inserts, concurrency=1)
+    await run_until_killed(place, "clickhouse", inserts=inserts, concurrency=1, instance=NAMED)
     await write(log, 40, start=240)
-    await drain(place.clickhouse_role(block_events=7))
+    await drain(place.clickhouse_role(block_events=7, instance=NAMED))
 
     assert await counted(tables) == each(280)
 
@@ -168,9 +170,10 @@ async def test_sinks_killed_again_and_again(place: Place, log: OutboxLog, tables
     written = 0
     for _ in range(4):
         written = await write(log, 400, start=written)
-        await run_until_killed(place, "clickhouse", inserts=chance.randrange(2, 20), block_events=30)
+        inserts = chance.randrange(2, 20)
+        await run_until_killed(place, "clickhouse", inserts=inserts, block_events=30, instance=NAMED)
 
-    await drain(place.clickhouse_role())
+    await drain(place.clickhouse_role(instance=NAMED))
 
     assert await counted(tables) == each(1600)
 
@@ -196,9 +199,9 @@ async def test_a_named_sink_comes_back_before_its_session_has_run_out(
     place: Place, log: OutboxLog, tables: Tables
 ) -> None:
     await write(log, 40)
-    await run_until_killed(place, "clickhouse", inserts=1, instance="sink-1", session_timeout=60)
+    await run_until_killed(place, "clickhouse", inserts=1, instance=NAMED, session_timeout=60)
 
-    await asyncio.wait_for(drain(place.clickhouse_role(instance="sink-1", session_timeout=60)), 30)
+    await asyncio.wait_for(drain(place.clickhouse_role(instance=NAMED, session_timeout=60)), 30)
 
     assert await counted(tables) == each(40)
 
@@ -229,6 +232,17 @@ async def test_a_sink_whose_position_kafka_has_forgotten_recognises_what_is_ther
 
     assert await counted(tables) == each(240)
     assert await tables.number("select count() from losses") == 0
+
+
+async def test_a_position_that_was_set_back_does_no_harm(place: Place, log: OutboxLog, tables: Tables) -> None:
+    await write(log, 200)
+    await drain(place.clickhouse_role(block_events=30))
+    await set_back(place)
+    await write(log, 40, start=200)
+
+    await drain(place.clickhouse_role(block_events=50))
+
+    assert await counted(tables) == each(240)
 
 
 async def test_a_database_without_tables_stops_the_sink(place: Place) -> None:
@@ -283,3 +297,14 @@ async def delete_before(place: Place, *, partition: int, offset: int) -> None:
         await admin.delete_records({where: RecordsToDelete(before_offset=offset)})
     finally:
         await admin.close()
+
+
+async def set_back(place: Place) -> None:
+    """Set the group to the beginning of every partition, as with Kafka's own tools."""
+    consumer = AIOKafkaConsumer(
+        **place.kafka.client_options(), group_id=f"{place.topics.outbox.name}.clickhouse", enable_auto_commit=False
+    )
+    async with consumer:
+        places = [TopicPartition(place.topics.outbox.name, partition) for partition in range(PARTITIONS)]
+        consumer.assign(places)
+        await consumer.commit(dict.fromkeys(places, 0))

@@ -190,11 +190,11 @@ async def test_sinks_killed_at_any_moment(topics_place: Place, log: OutboxLog) -
     for _ in range(5):
         written = await write(log, 800, start=written)
         least = await attempted(topics_place) + chance.randrange(1, 600)
-        async with topics_place.process("topics", block_events=50):
+        async with topics_place.process("topics", block_events=50, instance="sink-1"):
             await eventually(lambda: attempted(topics_place), partial(operator.le, least))
     written = await write(log, 400, start=written)
 
-    await drain(topics_place.topics_role())
+    await drain(topics_place.topics_role(instance="sink-1"))
 
     await assert_exactly_once(topics_place, written)
 
