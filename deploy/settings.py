@@ -42,7 +42,7 @@ class TopicsSettings(Section):
     """What every name starts with."""
     shards: int = Field(default=2, ge=1, le=1024, description="partitions of every topic; fixed once they exist")
     """Partitions of the inbox and everything behind it, and as many workers can share the work. Fixed once the topics
-    exist. The fewer, the larger the chunks: with four, a machine with two cores took 24,600 events/s, with two 28,100."""
+    exist. The fewer, the larger the chunks: two cores took 24,600 events/s with four shards, 28,100 with two."""
     horizon_days: int = Field(default=7, ge=1, le=365, description="days that a resend is recognised within")
     """How long a resend is recognised, and with it how long the internal topics are kept."""
     replication_factor: int = Field(default=-1, ge=-1, le=32, description="-1 is the broker's own default")
