@@ -29,7 +29,7 @@ group by status
 UNBALANCED = """
 select receipt, source, toString(received_at) as received_at, accepted, `unique`, duplicate, dead_lettered, status
 from receipts
-where status = 'missing'
+where status in ('missing', 'excess')
 order by received_at
 limit {limit:UInt32}
 """
@@ -64,7 +64,7 @@ class Books:
 
     stages: tuple[Stage, ...]
     by_status: Mapping[str, Count]
-    """Over all receipts: ``balanced``, ``missing``, ``unanswered``."""
+    """Over all receipts: ``balanced``, ``missing``, ``excess``, ``unanswered``."""
     events: int
     """Rows in the table."""
     dead_letters: int
@@ -72,7 +72,7 @@ class Books:
     losses: int
     """Spans of a log that were gone before they could be read."""
     missing: tuple[Mapping[str, Any], ...] = ()
-    """The first receipts that lack something."""
+    """The first receipts that lack something, or have too much."""
     lost: tuple[Mapping[str, Any], ...] = ()
     """The first spans."""
 
@@ -101,6 +101,12 @@ class Books:
         if missing.receipts:
             absent = missing.accepted - missing.unique - missing.duplicate - missing.dead_lettered
             found.append(f"{missing.receipts} answered posts are not complete: {absent} of their events are missing")
+        excess = self.by_status.get("excess", Count())
+        if excess.receipts:
+            surplus = excess.unique + excess.duplicate + excess.dead_lettered - excess.accepted
+            found.append(
+                f"{excess.receipts} posts have more than they brought: {surplus} of their events were counted twice"
+            )
         if self.events != total.unique:
             found.append(f"events: {self.events} rows, where the receipts count {total.unique} unique ones")
         if self.dead_letters != total.dead_lettered:
@@ -140,6 +146,6 @@ async def _read(settings: Settings, positions: tuple[Stage, ...]) -> Books:
         receipts = {row.pop("status"): Count(**row) for row in await tables.rows(RECEIPTS)}
         (rows,) = await tables.rows(ROWS)
         limit = str(NAMED)
-        missing = await tables.rows(UNBALANCED, limit=limit) if "missing" in receipts else []
+        missing = await tables.rows(UNBALANCED, limit=limit) if receipts.keys() & {"missing", "excess"} else []
         lost = await tables.rows(LOSSES, limit=limit) if rows["losses"] else []
     return Books(stages=positions, by_status=receipts, missing=tuple(missing), lost=tuple(lost), **rows)

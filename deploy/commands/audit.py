@@ -76,7 +76,7 @@ def _text(books: Books) -> str:
         f"records behind: {behind}",
     ]
     if books.missing:
-        parts.append(f"answered posts that lack events (the first {NAMED}):\n{_listed(books.missing)}")
+        parts.append(f"posts that lack events or have too many (the first {NAMED}):\n{_listed(books.missing)}")
     if books.lost:
         parts.append(f"spans of offsets that were gone (the first {NAMED}):\n{_listed(books.lost)}")
     verdict = "the books do not balance:\n" + "\n".join(f"  {problem}" for problem in problems)

@@ -41,3 +41,10 @@ def test_each_thing_that_does_not_fit_is_told() -> None:
         "dead letters: 0 rows, where the receipts count 1",
         "1 spans of the log were gone before they could be read",
     ]
+
+
+def test_what_was_counted_twice_is_told_even_where_the_rows_agree() -> None:
+    excess = Count(receipts=1, accepted=5, unique=7)
+    books = replace(BALANCED, by_status={**BALANCED.by_status, "excess": excess}, events=13)
+
+    assert books.problems() == ["1 posts have more than they brought: 2 of their events were counted twice"]
