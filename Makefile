@@ -10,6 +10,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= data
 EVENTS ?= 1000000
+SEED ?= 1
+ROUNDS ?= 3
+MINUTES ?= 0
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 MADE := $(VENV)/.made
@@ -18,7 +21,7 @@ INSTALLED := $(VENV)/.installed
 FETCHED := $(VENV)/.fetched
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format types layers unit integration acceptance bench wheel clean
+.PHONY: help setup run test lint format types layers unit integration acceptance bench chaos wheel clean
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +59,10 @@ acceptance: setup ## Tests of the installed command, from outside
 
 bench: setup ## Measure the whole pipeline: a million events with resends (EVENTS=…)
 	$(BIN)/python -m tests.benchmarks.pipeline --events $(EVENTS)
+
+chaos: EVENTS = 10000
+chaos: setup ## Break it in every way and judge (SEED= ROUNDS= MINUTES= EVENTS= of a round)
+	$(BIN)/python -m tests.chaos --seed $(SEED) --rounds $(ROUNDS) --minutes $(MINUTES) --events $(EVENTS)
 
 wheel: $(INSTALLED) ## Build dist/todoke-*.whl
 	$(PIP) wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .

@@ -17,6 +17,8 @@ from tests.eventually import eventually
 INSTALLED = Path(sys.executable).with_name("todoke")
 READY_WITHIN = 120.0
 STOPPED_WITHIN = 90.0
+SAME_START = 1.0
+"""Seconds that two readings of one process's start may differ by: a process id alone may be another's by now."""
 
 
 class RunningPipeline:
@@ -43,8 +45,17 @@ class RunningPipeline:
         return described
 
     @property
+    def is_running(self) -> bool:
+        """Tell whether ``todoke up`` itself runs."""
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self._ports['http']}"
+
+    @property
     def webhooks(self) -> str:
-        return f"http://127.0.0.1:{self._ports['http']}/v1/webhooks/cmc"
+        return f"{self.http}/v1/webhooks/cmc"
 
     @property
     def kafka(self) -> str:
@@ -88,11 +99,30 @@ class RunningPipeline:
         async with asyncio.timeout(STOPPED_WITHIN):
             return await self._process.wait()
 
+    def process(self, name: str) -> psutil.Process:
+        """Find a process that ``run.json`` names.
+
+        Raises:
+            LookupError: it is not running now.
+        """
+        entry = self.run["processes"][name]
+        try:
+            process = psutil.Process(entry["pid"])
+            if abs(process.create_time() - entry["created"]) < SAME_START:
+                return process
+        except psutil.NoSuchProcess:
+            pass
+        raise LookupError(f"{name} is not running")
+
     def kill(self, name: str) -> int:
-        """Kill one process, as ``run.json`` names it, with all that it started; give its process id."""
-        pid: int = self.run["pids"][name]
-        _kill_family(psutil.Process(pid))
-        return pid
+        """Kill one process, as ``run.json`` names it, with all that it started; give its process id.
+
+        Raises:
+            LookupError: it is not running now.
+        """
+        process = self.process(name)
+        _kill_family(process)
+        return int(process.pid)
 
     async def kill_everything(self) -> None:
         """Kill all of it at once, the one that would start it again first."""

@@ -1,0 +1,160 @@
+"""One seed: a pipeline of its own, some rounds of traffic and faults on the same data, judged after each."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import findings as kinds
+from tests.chaos.faults import Faults, Tally
+from tests.chaos.findings import Findings
+from tests.chaos.items import draw_items
+from tests.chaos.judge import Tables, judge_tables
+from tests.chaos.judge_topics import Topics, judge_topics
+from tests.chaos.plan import draw_plan
+from tests.chaos.tables import rows
+from tests.chaos.watch import Sight, watch
+from tests.traffic.provider import WEBHOOKS, Item, Ledger, Provider
+from tests.traffic.running import INSTALLED, RunningPipeline
+from tests.traffic.topics import committed_records
+
+IDLE_WITHIN = 240.0
+"""Seconds from the last answer until everything must be worked off."""
+SOURCES = "\n".join(f"[sources.{webhook.source}]" for webhook in WEBHOOKS)
+CONFIG = f"""
+{SOURCES}
+
+[local]
+restart_pause_limit = 4
+healthy_after = 15
+"""
+"""Parts that are killed every few seconds are to be started again soon."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """How hard to try."""
+
+    rounds: int = 3
+    events: int = 10_000
+    """Of each round."""
+    seconds: float = 40.0
+    """Of traffic in each round."""
+    pause: float = 3.0
+    """Seconds between two faults on average."""
+    todoke: Path = INSTALLED
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one seed."""
+
+    seed: int
+    rounds: int = 0
+    """Judged."""
+    seconds: float = 0.0
+    ledger: Ledger = field(default_factory=Ledger)
+    tally: Tally = field(default_factory=Tally)
+    sight: Sight = field(default_factory=Sight)
+    found: Findings = field(default_factory=Findings)
+    rows: int = 0
+    """Of ``mail.events`` in the end."""
+
+
+class Campaign:
+    """One seed's run."""
+
+    def __init__(self, folder: Path, seed: int, options: Options) -> None:
+        """Describe it.
+
+        Args:
+            folder: empty; holds the pipeline's data and logs afterwards.
+            seed: traffic and faults are drawn from it.
+            options: how hard to try.
+        """
+        config = folder / "todoke.toml"
+        config.write_text(CONFIG)
+        self.pipeline = RunningPipeline(folder / "data", config=config, todoke=options.todoke)
+        self.outcome = Outcome(seed=seed)
+        self._seed = seed
+        self._options = options
+        self._items = draw_items(seed, options.rounds, events=options.events, seconds=options.seconds)
+        self._provider = Provider(self.pipeline.http, seed, self.outcome.ledger)
+
+    async def run(self) -> Outcome:
+        """Run all rounds, or until one finds something wrong."""
+        began = time.monotonic()
+        async with self.pipeline:
+            for number, items in enumerate(self._items):
+                await self._round(number, items)
+                await self._judge()
+                self.outcome.rounds += 1
+                if self.outcome.found:
+                    break
+            code = await self.pipeline.stop()
+            if code:
+                self.outcome.found.note(kinds.STUCK, f"`todoke up` stopped with exit code {code}")
+        self.outcome.seconds = time.monotonic() - began
+        return self.outcome
+
+    async def _round(self, number: int, items: list[Item]) -> None:
+        options, outcome = self._options, self.outcome
+        name = f"{self._seed}.{number}"
+        faults = Faults(self.pipeline, outcome.tally, name)
+        async with _beside(watch(self.pipeline, outcome.sight, self._outstanding)), _beside(faults.keep_up()):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._provider.send(items, options.seconds))
+                began = time.monotonic()
+                for fault in draw_plan(name, seconds=options.seconds, pause=options.pause):
+                    await asyncio.sleep(max(0.0, began + fault.at - time.monotonic()))
+                    group.create_task(faults.inflict(fault))
+            await self._until_idle()
+        for trouble in outcome.tally.unrecovered:
+            outcome.found.note(kinds.STUCK, trouble)
+        for words in outcome.tally.ended_by_itself:
+            outcome.found.note(kinds.STUCK, f"`todoke up` ended by itself: {words}")
+
+    def _outstanding(self, count: int) -> bool:
+        return self._provider.is_waiting or count < len(self.outcome.ledger.accepted)
+
+    async def _until_idle(self) -> None:
+        """Wait until the pipeline says itself that it is done, and hear whether it finds its books in order."""
+        code, said = await self.pipeline.audit(wait=IDLE_WITHIN)
+        if code:
+            self.outcome.found.note(kinds.STUCK if "records behind:" not in said else kinds.AUDIT, said)
+
+    async def _judge(self) -> None:
+        address, found = self.pipeline.clickhouse, self.outcome.found
+        tables = Tables(
+            events=await rows(address, "select * from mail.events"),
+            lifecycles=await rows(address, "select * from mail.lifecycles"),
+            receipts=await rows(address, "select * from mail.receipts"),
+            suppressions=await rows(address, "select * from mail.suppressions"),
+            stats_hourly=await rows(address, "select * from mail.stats_hourly"),
+            dead_letters=await rows(address, "select * from mail.dead_letters"),
+        )
+        self.outcome.rows = len(tables.events)
+        judge_tables(tables, self.outcome.ledger, found)
+        kafka = self.pipeline.kafka
+        topics = Topics(
+            events=await committed_records(kafka, "mail.events"),
+            lifecycles=await committed_records(kafka, "mail.lifecycles"),
+            suppressions=await committed_records(kafka, "mail.suppressions"),
+            deadletter=await committed_records(kafka, "mail.deadletter"),
+        )
+        judge_topics(tables.events, topics, found)
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do something for the length of the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
