@@ -38,6 +38,8 @@ class Piece:
     shard: int
     post: Post
     batching: Batching
+    number: int = 0
+    """Counts the pieces of the post; the same for the same piece, however often it is sent."""
     events: int = 0
     event_lines: bytes = b""
     dead_letters: int = 0
@@ -67,7 +69,7 @@ def pack(harvest: Harvest, post: Post, *, shards: int, batching: Batching, versi
             by_shard[at].append(event)
         except KeyError:
             by_shard[at] = [event]
-    pieces = []
+    pieces: list[Piece] = []
     limit = batching.max_bytes - HEADER_ROOM - RECEIPT_ROOM
     for at, events in by_shard.items():
         for begin in range(0, len(events), batching.max_events):
@@ -76,9 +78,18 @@ def pack(harvest: Harvest, post: Post, *, shards: int, batching: Batching, versi
                     detail = f"the event has {len(lines)} bytes as JSON, a chunk has room for {PIECE_LIMIT}"
                     rejects.append(Reject(Reason.RECORD_TOO_LARGE, detail, lines))
                 else:
-                    pieces.append(Piece(shard=at, post=post, batching=batching, events=count, event_lines=lines))
+                    number = len(pieces)
+                    piece = Piece(
+                        shard=at, post=post, batching=batching, number=number, events=count, event_lines=lines
+                    )
+                    pieces.append(piece)
     if rejects:
-        pieces += _of_rejects(rejects, post, shards, batching, version)
+        at = crc32(post.receipt.encode()) % shards
+        for number, (letters, lines) in enumerate(_letter_blocks(rejects, post, version), len(pieces)):
+            piece = Piece(
+                shard=at, post=post, batching=batching, number=number, dead_letters=letters, dead_letter_lines=lines
+            )
+            pieces.append(piece)
     post.accepted = len(harvest.events) + len(harvest.rejects)
     return pieces
 
@@ -98,21 +109,19 @@ def _blocks(events: list[Event], limit: int) -> Iterator[tuple[int, bytes]]:
     yield from _blocks(events[half:], limit)
 
 
-def _of_rejects(
-    rejects: Sequence[Reject], post: Post, shards: int, batching: Batching, version: str
-) -> Iterator[Piece]:
-    at = crc32(post.receipt.encode()) % shards
+def _letter_blocks(rejects: Sequence[Reject], post: Post, version: str) -> Iterator[tuple[int, bytes]]:
+    """Write dead letters as lines, in blocks that fit a piece: ``(dead letters that begin there, lines)`` each."""
     block: list[bytes] = []
     size = firsts = 0
     for letter in _dead_letters(rejects, post, version):
         line = orjson.dumps(letter, option=orjson.OPT_APPEND_NEWLINE)
         if block and size + len(line) > PIECE_LIMIT:
-            yield Piece(shard=at, post=post, batching=batching, dead_letters=firsts, dead_letter_lines=b"".join(block))
+            yield firsts, b"".join(block)
             block, size, firsts = [], 0, 0
         block.append(line)
         size += len(line)
         firsts += letter["part"] == 0
-    yield Piece(shard=at, post=post, batching=batching, dead_letters=firsts, dead_letter_lines=b"".join(block))
+    yield firsts, b"".join(block)
 
 
 def _dead_letters(rejects: Sequence[Reject], post: Post, version: str) -> Iterator[DeadLetter]:
@@ -147,6 +156,7 @@ def chunk(pieces: Sequence[Piece]) -> bytes:
             "accepted": post.accepted,
             "events": piece.events,
             "dead_letters": piece.dead_letters,
+            "part": piece.number,
         }
         receipts.append(orjson.dumps(part, option=orjson.OPT_APPEND_NEWLINE))
     return codec.encode(

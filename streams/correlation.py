@@ -47,7 +47,10 @@ def correlate(chunk: Record, known: Known, quarantine: Quarantine) -> Outcome:
         for number, (line, error) in enumerate(unreadable)
     ]
     unique, duplicates = fold.unique_by_receipt, fold.duplicates_by_receipt
-    receipts = balance(chunk.section(Inbox.RECEIPTS), unique, duplicates)
+    record = quarantine.record
+    receipts = balance(
+        chunk.section(Inbox.RECEIPTS), shard=record.shard, offset=record.offset, unique=unique, duplicates=duplicates
+    )
     counts = Counts(
         events=sum(unique.values()) + sum(duplicates.values()) + len(unreadable),
         unique=sum(unique.values()),

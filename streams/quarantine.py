@@ -66,7 +66,8 @@ class Quarantine:
     def all_events(self, chunk: Record, reason: Reason, detail: str) -> Outcome:
         """Give up on the events of a chunk; what else it says is told, and the books balance."""
         events = chunk.section(Inbox.EVENTS)
-        receipts = balance(chunk.section(Inbox.RECEIPTS), unique={}, duplicates={})
+        shard, offset = self.record.shard, self.record.offset
+        receipts = balance(chunk.section(Inbox.RECEIPTS), shard=shard, offset=offset, unique={}, duplicates={})
         return Outcome(
             sections={
                 Outbox.RECEIPTS: lines([_encoder.encode(receipt) for receipt in receipts]),

@@ -42,6 +42,8 @@ INSERT_SETTINGS: Mapping[str, Any] = {
     "date_time_overflow_behavior": "saturate",
     "input_format_skip_unknown_fields": 1,
     "input_format_json_throw_on_bad_escape_sequence": 0,
+    # Tuples come as arrays, whatever their elements are called.
+    "input_format_json_named_tuples_as_objects": 0,
     "max_partitions_per_insert_block": 0,
     # The answer comes when everything is written.
     "wait_end_of_query": 1,

@@ -1,7 +1,7 @@
 """The sections of inbox and outbox records, and the lines that stand in them."""
 
 from enum import StrEnum
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 INTERNAL_TAIL = b',"~":'
 """Where the worker's own part of a lifecycle's line begins. A quote inside JSON text is always escaped, so these bytes
@@ -63,6 +63,12 @@ class ReceiptPart(TypedDict):
     events: int
     dead_letters: int
     """In this record."""
+    part: NotRequired[int]
+    """Counts the parts of the post. The same number again is a copy, of who did not know that it had arrived."""
+
+
+Arrival = tuple[int, int, int, int, int]
+"""Where a part of a post arrived: part, shard, inbox offset, its events and dead letters together, its dead letters."""
 
 
 class ReceiptCount(TypedDict):
@@ -76,6 +82,8 @@ class ReceiptCount(TypedDict):
     unique: int
     duplicate: int
     dead_lettered: int
+    places: list[Arrival]
+    """Of the parts that tell their number."""
 
 
 class Answered(TypedDict):

@@ -17,6 +17,7 @@ from streams.contracts.chain import Link
 from streams.contracts.codec import encode
 from streams.contracts.events import Event
 from streams.contracts.receipts import receipt
+from streams.contracts.sections import Arrival
 from tests.integration.sinks.clickhouse import Tables
 from tests.integration.sinks.outbox import T0, draw_name, event, lines
 from tests.integration.sinks.running import Place
@@ -24,6 +25,7 @@ from tests.integration.sinks.running import Place
 TIME = "DateTime64(3, 'UTC')"
 MAYBE = f"Nullable({TIME})"
 WORD = "LowCardinality(String)"
+PLACES = "Array(Tuple(part UInt32, shard UInt32, offset Int64, events UInt64, dead_letters UInt64))"
 COLUMNS: dict[str, dict[str, str]] = {
     "events": {
         **dict.fromkeys(("id",), "String"),
@@ -54,6 +56,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "source": WORD,
         "received_at": TIME,
         **dict.fromkeys(("accepted", "unique", "duplicate", "dead_lettered"), "UInt64"),
+        "places": PLACES,
         "answered": "UInt8",
         "balanced": "UInt8",
         "status": "String",
@@ -184,7 +187,9 @@ async def test_views_are_read_by_their_key(store: Store, tables: Tables, query: 
     assert "Condition: true" not in key.split("Parts:", 1)[0], plan
 
 
-def counted(name: str, accepted: int, unique: int, duplicate: int = 0, dead_lettered: int = 0) -> dict[str, Any]:
+def counted(name: str, accepted: int, *found: int, places: Sequence[Arrival] = ()) -> dict[str, Any]:
+    """Make a row of what became of a post: unique events, duplicates, dead letters, as many as are given."""
+    unique, duplicate, dead_lettered = (*found, 0, 0)[:3]
     return {
         "receipt": name,
         "source": "cmc",
@@ -193,6 +198,7 @@ def counted(name: str, accepted: int, unique: int, duplicate: int = 0, dead_lett
         "unique": unique,
         "duplicate": duplicate,
         "dead_lettered": dead_lettered,
+        "places": places,
     }
 
 
@@ -218,6 +224,7 @@ async def test_receipts_are_the_sums_of_their_parts(store: Store, tables: Tables
         "unique": 7,
         "duplicate": 2,
         "dead_lettered": 1,
+        "places": [],
         "answered": 1,
         "balanced": 1,
         "status": "balanced",
@@ -228,6 +235,31 @@ async def test_receipts_are_the_sums_of_their_parts(store: Store, tables: Tables
         unanswered: (0, "unanswered"),
         foreign: (0, "excess"),
     }
+
+
+async def test_a_part_that_arrived_twice_counts_once(store: Store, tables: Tables) -> None:
+    whole, masked = (receipt("a" * 20, number) for number in (1, 2))
+    await store.write(receipts=[counted(whole, 6, 3, 2, 1, places=[(0, 1, 7, 6, 1)])])
+    await store.write(receipts=[counted(whole, 6, 0, 5, 1, places=[(0, 1, 9, 6, 1)])])
+    await store.write(receipts=[counted(masked, 4, 2, places=[(0, 0, 3, 2, 0)])])
+    await store.write(
+        receipts=[counted(masked, 4, 0, 2, places=[(0, 0, 4, 2, 0)])],
+        answered=[{"instance": "a" * 20, "through": 2, "abandoned": []}],
+    )
+
+    rows = {row["receipt"]: row for row in await tables.rows("select * from receipts")}
+    figures = ("unique", "duplicate", "dead_lettered", "status")
+    assert tuple(rows[whole][name] for name in figures) == (3, 2, 1, "balanced")
+    assert {(place["offset"], place["part"]) for place in rows[whole]["places"]} == {(7, 0), (9, 0)}
+    assert tuple(rows[masked][name] for name in figures) == (2, 0, 0, "missing"), "a copy stands in for no other part"
+
+
+async def test_a_block_that_is_written_twice_is_seen(store: Store, tables: Tables) -> None:
+    row = counted(receipt("a" * 20, 1), 4, 0, 4, places=[(0, 0, 3, 4, 0)])
+    await store.write(receipts=[row])
+    await store.write(receipts=[row])
+
+    assert await tables.rows("select status from receipts") == [{"status": "excess"}]
 
 
 async def test_of_two_words_on_one_address_the_later_counts_and_of_equal_times_the_one_that_blocks(

@@ -1,7 +1,7 @@
 """The fold: what comes out depends on the set of events alone."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from hypothesis import given
@@ -196,6 +196,20 @@ def test_lines_that_are_no_events_go_to_the_dead_letters_alone() -> None:
     (count,) = folded.rows(Outbox.RECEIPTS)
     assert (count["unique"], count["duplicate"], count["dead_lettered"]) == (3, 0, 6)
     assert decode(folded.values[1]).header["counts"]["dead_letters"] == 6
+
+
+def test_two_parts_of_a_post_in_one_chunk_count_once_each() -> None:
+    events = [make_event(message_id=f"{number}@example.com") for number in range(3)]
+    post = {"receipt": events[0]["receipt"], "source": "cmc", "received_at": RECEIVED, "accepted": 5}
+    receipts = [
+        cast("ReceiptPart", {**post, "events": 3, "dead_letters": 0, "part": 0}),
+        cast("ReceiptPart", {**post, "events": 0, "dead_letters": 2, "part": 1}),
+    ]
+    folded = Folded().put(make_chunk([*events], receipts=receipts))
+
+    (count,) = folded.rows(Outbox.RECEIPTS)
+    assert (count["unique"], count["duplicate"], count["dead_lettered"]) == (3, 0, 2)
+    assert count["places"] == [[0, 3, 0, 3, 0], [1, 3, 0, 2, 2]]
 
 
 def test_lines_that_only_together_are_json_are_two_broken_lines() -> None:
