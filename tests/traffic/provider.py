@@ -25,7 +25,7 @@ MOST_SENDS = 46
 AVERAGE_SENDS = 3.0
 RECUT = 0.2
 """Share of the batches that go out in another cut after a failure."""
-DISCARD = 0.02
+DISCARD = 0.002
 """Share of the failures after which the sender gives a batch up for good, as at the end of its re-send period."""
 
 
@@ -214,7 +214,7 @@ class Provider:
         if self._draw.random() < DISCARD:
             self._unanswered[webhook.source] -= not batch.copy
             return
-        due = time.monotonic() + self._draw.uniform(0.2, 1.0)
+        due = time.monotonic() + self._draw.uniform(0.2, 3.0)
         newer = self._companion(webhook, batch) if self._draw.random() < RECUT else None
         if newer is None:
             self._put(webhook.source, batch, due)
