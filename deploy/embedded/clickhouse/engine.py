@@ -7,12 +7,15 @@ thread.
 """
 
 import asyncio
+import contextlib
 import os
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 from deploy.embedded.clickhouse.configuration import write_configuration, write_first_configuration
 from deploy.embedded.clickhouse.errors import ClickHouseError, EmbeddedClickHouseError
@@ -21,6 +24,7 @@ from deploy.embedded.clickhouse.statements import Select, quoted
 
 T = TypeVar("T")
 
+_SPOOL_BUFFER = 2**20  # bytes of rows that are written at a time
 _KILL_PAUSE = 0.05  # seconds between two attempts to stop a query that has not begun yet
 
 # chDB comes with the defaults of clickhouse-local; these are a server's.
@@ -74,7 +78,7 @@ class Engine:
 
     def connect(self) -> "Connection":
         """Open a connection. Blocks for a fraction of a millisecond."""
-        return Connection(self._chdb().connect(str(self._path)))
+        return Connection(self._chdb().connect(str(self._path)), self._path.parent)
 
     async def kill_until_done(self, running: "asyncio.Future[Any]", tag: str) -> None:
         """Stop the query with a tag, again and again until it is done: it may not have begun yet."""
@@ -161,11 +165,37 @@ def _tagged(tag: str) -> str:
     return f"endsWith(Settings['log_comment'], {quoted(tag)})"
 
 
+@dataclass(frozen=True, slots=True)
+class _Insert:
+    """An INSERT whose rows are still coming."""
+
+    text: bytes
+    format: str
+    parameters: Mapping[str, str]
+    rows: BinaryIO
+
+
+def _spool(folder: Path) -> BinaryIO:
+    """Open a file without a name; what is written and read at once hardly reaches the disk."""
+    with _room():
+        return cast("BinaryIO", tempfile.TemporaryFile(dir=folder, buffering=_SPOOL_BUFFER))
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    """Tell a full disk as ClickHouse does."""
+    try:
+        yield
+    except OSError as error:
+        raise ClickHouseError(243, "NOT_ENOUGH_SPACE", f"Cannot keep the rows of an INSERT: {error}") from error
+
+
 class Connection:
     """One connection to the engine. All methods block; one at a time."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, folder: Path) -> None:
         self._connection = connection
+        self._folder = folder
         self._insert: Any = None
         self._begun = 0
         self.set(_SERVER_DEFAULTS)
@@ -229,45 +259,45 @@ class Connection:
             os.close(pipe)
 
     def begin_insert(self, text: bytes, input_format: str, parameters: Mapping[str, str]) -> None:
-        """Begin an INSERT whose rows follow.
+        """Begin an INSERT whose rows follow. The engine sees nothing of it before ``finish_insert``."""
+        self._begun = time.monotonic_ns()
+        self._insert = _Insert(text, input_format, parameters, rows=_spool(self._folder))
+
+    def append(self, rows: bytes) -> None:
+        """Keep rows, cut anywhere.
 
         Raises:
-            ClickHouseError: the engine refused it.
+            ClickHouseError: there is no room for them.
         """
-        self._begun = time.monotonic_ns()
-        self.set({f"param_{name}": value for name, value in parameters.items()})
-        try:
-            self._insert = self._connection.send_insert(text, input_format)
-        except RuntimeError as error:
-            raise ClickHouseError.from_engine(str(error)) from None
-
-    def append(self, rows: bytes) -> bool:
-        """Hand over rows, cut anywhere; False: the engine has failed and wants no more, ``finish_insert`` tells why."""
-        try:
-            self._connection.insert_append(self._insert, rows)
-        except RuntimeError:
-            return False
-        return True
+        with _room():
+            self._insert.rows.write(rows)
 
     def finish_insert(self) -> Progress:
-        """Commit what was handed over.
+        """Insert what was handed over.
+
+        The engine reads a file, by a query: chDB's own way of taking rows piece by piece does not tell of what fails
+        behind the parser (a constraint, a view, memory, a full disk), and the rows would be gone without a word.
 
         Raises:
-            ClickHouseError: the engine refused the rows.
+            ClickHouseError: the engine refused the rows, or it failed.
         """
-        try:
-            result = self._connection.insert_done(self._insert)
-        except RuntimeError as error:
-            raise ClickHouseError.from_engine(str(error)) from None
-        finally:
-            self._insert = None
+        insert, self._insert = self._insert, None
+        with insert.rows:
+            with _room():
+                insert.rows.seek(0)  # writes what is buffered, too
+            place = f"/dev/fd/{insert.rows.fileno()}"
+            infile = f"\nFROM INFILE '{place}' COMPRESSION 'none' FORMAT {insert.format}".encode()
+            try:
+                result = self._connection.query(insert.text + infile, "Null", params=dict(insert.parameters))
+            except RuntimeError as error:
+                raise ClickHouseError.from_engine(str(error).replace(f": (in file/uri {place})", "")) from None
         return Progress.of(result, time.monotonic_ns() - self._begun)
 
     def cancel_insert(self) -> None:
-        """Give up an INSERT; blocks that are already written stay, as at a server."""
-        if self._insert is not None:
-            self._connection.insert_cancel(self._insert)
-            self._insert = None
+        """Give up an INSERT: nothing of it is written."""
+        insert, self._insert = self._insert, None
+        if insert is not None:
+            insert.rows.close()
 
     def close(self) -> None:
         """Close the connection."""

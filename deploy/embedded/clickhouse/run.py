@@ -106,7 +106,7 @@ class Run:
         return progress
 
     async def insert(self, statement: Insert) -> Progress:
-        """Hand over rows as they come; nothing of the last block is committed unless the whole body has arrived."""
+        """Take the rows as they come; nothing of them is inserted unless the whole body has arrived."""
         self.output_format()
         return await self._write_rows(statement.text, statement.format, statement.rows, self.body)
 
@@ -163,13 +163,11 @@ class Run:
         connection = self.connection
         await self._blocking(connection.begin_insert, text, input_format, self.call.parameters)
         try:
-            wanted = not rows or await self._blocking(connection.append, rows)
-            if wanted and body is not None:
+            await self._blocking(connection.append, rows)
+            if body is not None:
                 async for piece in body.rest():
-                    if not await self._blocking(_decode_into, connection, body.decoding, piece):
-                        break
-                else:
-                    body.decoding.finish()
+                    await self._blocking(_decode_into, connection, body.decoding, piece)
+                body.decoding.finish()
             return await self._blocking(connection.finish_insert)
         except BaseException:
             await self._blocking(connection.cancel_insert)
@@ -185,9 +183,9 @@ class Run:
         return await _to_its_end(self.engine.submit(work, *arguments))
 
 
-def _decode_into(connection: Connection, decoding: Decoding, piece: bytes) -> bool:
+def _decode_into(connection: Connection, decoding: Decoding, piece: bytes) -> None:
     """Do both in one thread, and in one change to it."""
-    return connection.append(decoding.feed(piece))
+    connection.append(decoding.feed(piece))
 
 
 async def _to_its_end(work: "asyncio.Future[T]") -> T:

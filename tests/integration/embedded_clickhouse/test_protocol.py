@@ -377,19 +377,40 @@ async def test_bad_rows_are_refused_with_their_place(at: str, table: str) -> Non
     assert await value(at, f"SELECT count() FROM {table}") == "0"
 
 
+@pytest.mark.parametrize(
+    ("hindrance", "code"),
+    [
+        ("ALTER TABLE {table} ADD CONSTRAINT small CHECK n < 9", 469),
+        ("CREATE MATERIALIZED VIEW {table}_view ENGINE = Null AS SELECT throwIf(n = 9) FROM {table}", 395),
+        ("CREATE MATERIALIZED VIEW {table}_view ENGINE = Null AS SELECT repeat('x', n * 10000000) FROM {table}", 241),
+    ],
+)
+async def test_what_fails_behind_the_parser_is_told(at: str, table: str, hindrance: str, code: int) -> None:
+    assert (await ask(at, hindrance.format(table=table))).status == 200
+
+    answer = await ask(at, "1\n9\n", query=f"INSERT INTO {table} (n) FORMAT TSV", max_memory_usage=40_000_000)
+
+    assert answer.status != 200
+    assert answer.code == code, answer.text
+
+
 async def test_a_body_cut_short_inserts_nothing(at: str, clickhouse: EmbeddedClickHouse, table: str) -> None:
     body = b"".join(b"%d\n" % number for number in range(300_000))
     reader, writer = await asyncio.open_connection(clickhouse.host, clickhouse.port)
     writer.write(
-        f"POST /?query=INSERT+INTO+{table}+(n)+FORMAT+TSV HTTP/1.1\r\nHost: localhost\r\n"
+        f"POST /?query_id={table}&query=INSERT+INTO+{table}+(n)+FORMAT+TSV HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Length: {len(body) + 1}\r\n\r\n".encode()
     )
     writer.write(body)
     await writer.drain()
-    running = f"SELECT count() FROM system.processes WHERE query LIKE 'INSERT INTO {table}%'"
-    await eventually(lambda: value(at, running), lambda count: count == "1")
+
+    async def same_id() -> int:
+        return (await ask(at, "SELECT 1", query_id=table)).code
+
+    is_running = 216
+    await eventually(same_id, lambda code: code == is_running)
     writer.close()
-    await eventually(lambda: value(at, running), lambda count: count == "0")
+    await eventually(same_id, lambda code: code == 0)
     assert await value(at, f"SELECT count() FROM {table}") == "0"
     assert await reader.read() == b""
 
