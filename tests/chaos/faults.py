@@ -49,7 +49,7 @@ class Faults:
         began = time.monotonic()
         try:
             await self._do(fault)
-        except (LookupError, psutil.NoSuchProcess):
+        except (LookupError, FileNotFoundError, psutil.NoSuchProcess):
             self._tally.faults[f"{fault.kind}: was dead already"] += 1
         except AssertionError as error:
             self._tally.unrecovered.append(f"{fault}: {error}")

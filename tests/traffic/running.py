@@ -105,12 +105,12 @@ class RunningPipeline:
         Raises:
             LookupError: it is not running now.
         """
-        entry = self.run["processes"][name]
         try:
+            entry = self.run["processes"][name]
             process = psutil.Process(entry["pid"])
             if abs(process.create_time() - entry["created"]) < SAME_START:
                 return process
-        except psutil.NoSuchProcess:
+        except (FileNotFoundError, psutil.NoSuchProcess):
             pass
         raise LookupError(f"{name} is not running")
 
