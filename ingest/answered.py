@@ -9,11 +9,17 @@ from streams.contracts.sections import Answered
 TOLD_AT_ONCE = 20_000
 """Abandoned posts that one note may name, so that it fits a record."""
 
+ABANDONED_LIMIT = 5 * TOLD_AT_ONCE
+"""Abandoned posts that are remembered until they can be told. One beyond it passes for answered: should a part of it be
+stored, the books show it as missing rather than hide anything."""
+
 
 class Ledger:
     """Counts the posts of one ingest instance and knows which of them are decided.
 
-    A post is decided once it was answered: 200, or an error after its number had been drawn, by which it is abandoned.
+    A post is decided once it was answered: 200, or an error after its number had been drawn. By that it is abandoned if
+    anything of it may be in the log; if nothing is, nobody will ever ask. So however long Kafka is away, only the few
+    posts that were under way to it when it went are remembered.
     A note names only those abandoned since the note before; all notes together are the whole story.
     """
 
@@ -30,17 +36,22 @@ class Ledger:
         self._drawn += 1
         return self._drawn
 
-    def decide(self, sequence: int, *, answered: bool) -> None:
+    @property
+    def remembered(self) -> int:
+        """How many abandoned posts are to be told of."""
+        return len(self._abandoned)
+
+    def decide(self, sequence: int, *, abandoned: bool) -> None:
         """Note how a post ended.
 
         Args:
             sequence: its number.
-            answered: 200; else its sender was told to try again.
+            abandoned: its sender was told to try again, and a part of it may be in the log.
         """
-        heappush(self._ahead, (sequence, answered))
+        heappush(self._ahead, (sequence, abandoned))
         while self._ahead and self._ahead[0][0] == self._through + 1:
-            self._through, was_answered = heappop(self._ahead)
-            if not was_answered:
+            self._through, was_abandoned = heappop(self._ahead)
+            if was_abandoned and len(self._abandoned) < ABANDONED_LIMIT:
                 self._abandoned.append(self._through)
 
     def note(self) -> Answered | None:

@@ -24,7 +24,7 @@ class Gathering:
             max_in_flight: chunks of the shard that may be under way at a time.
         """
         self._max_in_flight = max_in_flight
-        self._pieces: deque[Piece] = deque()
+        self._pieces: deque[tuple[Piece, float]] = deque()  # with the time until which it may wait
         self._events = 0
         self._bytes = HEADER_ROOM
         self._max_events = NEVER
@@ -42,12 +42,15 @@ class Gathering:
             piece: no larger than a chunk.
             now: seconds of a monotonic clock.
         """
-        self._pieces.append(piece)
+        self._count(piece, now + piece.batching.interval)
+
+    def _count(self, piece: Piece, until: float) -> None:
+        self._pieces.append((piece, until))
         self._events += piece.events
         self._bytes += piece.size
         self._max_events = min(self._max_events, piece.batching.max_events)
         self._max_bytes = min(self._max_bytes, piece.batching.max_bytes)
-        self.closes_at = min(self.closes_at, now + piece.batching.interval)
+        self.closes_at = min(self.closes_at, until)
 
     def is_due(self, *, in_flight: int, now: float) -> bool:
         """Tell whether a chunk is to be sent now.
@@ -62,27 +65,24 @@ class Gathering:
             return True
         return self._events >= self._max_events or self._bytes >= self._max_bytes or now >= self.closes_at
 
-    def take(self, now: float) -> list[Piece]:
-        """Take the first pieces off, as many as one chunk may hold, at least one.
-
-        What remains has a chunk to itself soon; its time to wait begins anew.
-        """
-        taken = [self._pieces.popleft()]
+    def take(self) -> list[Piece]:
+        """Take the first pieces off, as many as one chunk may hold, at least one."""
+        taken = [self._pieces.popleft()[0]]
         batching = taken[0].batching
         max_events, max_bytes = batching.max_events, batching.max_bytes
         events, size = taken[0].events, HEADER_ROOM + taken[0].size
         while self._pieces:
-            piece = self._pieces[0]
+            piece, _ = self._pieces[0]
             events += piece.events
             size += piece.size
             max_events = min(max_events, piece.batching.max_events)
             max_bytes = min(max_bytes, piece.batching.max_bytes)
             if events > max_events or size > max_bytes:
                 break
-            taken.append(self._pieces.popleft())
+            taken.append(self._pieces.popleft()[0])
         remaining, self._pieces = self._pieces, deque()
         self._events, self._bytes = 0, HEADER_ROOM
         self._max_events = self._max_bytes = self.closes_at = NEVER
-        for piece in remaining:
-            self.add(piece, now)
+        for piece, until in remaining:
+            self._count(piece, until)
         return taken

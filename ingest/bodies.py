@@ -25,6 +25,16 @@ ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "zstd"})
 PARAMETERS = 1000
 """Parameters that a form may have."""
 
+SMALL = 1024 * 1024
+"""Bytes of JSON up to which nobody asks what it takes when it is parsed."""
+
+PARSED_LIMIT = 12
+"""Times of its bytes that JSON may take when it is parsed. Records of mails take 4 to 8, ``[{},{},…]`` takes 24."""
+
+OBJECT_SIZE, ARRAY_SIZE, TEXT_SIZE, NAME_SIZE = 208, 80, 72, 40
+"""Bytes that an object, an array, a text and a name take in CPython, beyond their characters. (A name that is repeated
+costs nothing but its place in the object.)"""
+
 MEMBERS = 64
 """Members or frames that one compressed body may consist of. Each costs a copy of what follows it."""
 
@@ -42,7 +52,7 @@ class UnreadableError(TodokeError):
 
 
 class OverLimitError(TodokeError):
-    """A body would be larger decompressed than it may be."""
+    """A body would be larger decompressed than it may be, or holds more events than it may."""
 
 
 def decompress(raw: bytes, encoding: str, limit: int) -> bytes:
@@ -93,8 +103,11 @@ def read_json(raw: bytes) -> Any:
     they cut a text at a number of UTF-16 units; U+FFFD stands in their place.
 
     Raises:
-        UnreadableError: it is no JSON, or nested beyond all measure.
+        UnreadableError: it is no JSON, nested beyond all measure, or of so many tiny values that it would take much
+            more memory than any body of its size that tells of mails.
     """
+    if len(raw) > SMALL and _parsed_size(raw) > PARSED_LIMIT * len(raw):
+        raise UnreadableError("the body has more values than bytes of text to fill them", Reason.BODY_SHAPE)
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -104,6 +117,20 @@ def read_json(raw: bytes) -> Any:
             return orjson.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
         except (ValueError, RecursionError):
             raise UnreadableError(f"the body is not JSON: {error}") from error
+
+
+def _parsed_size(raw: bytes) -> int:
+    """Guess the memory that JSON takes when it is parsed, from above but for numbers, which need no guess.
+
+    What stands inside of texts is counted, too: a body is only suspicious if it holds hardly anything else. Counting
+    bytes takes a hundredth of the time of parsing them.
+    """
+    return (
+        OBJECT_SIZE * raw.count(b"{")
+        + ARRAY_SIZE * raw.count(b"[")
+        + TEXT_SIZE * raw.count(b'",')
+        + NAME_SIZE * raw.count(b'":')
+    )
 
 
 def _refuse(constant: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from ingest.bodies import UnreadableError
+from ingest.bodies import OverLimitError, UnreadableError
 from streams.contracts.clock import rfc3339
 from streams.contracts.dead_letter import Reason
 from streams.contracts.errors import TodokeError
@@ -36,6 +36,17 @@ class Context:
     """Of times that carry none."""
     receipt: str
     received_at: str
+    max_events: int
+    """That one post may hold."""
+
+    def check_count(self, records: Sequence[Any]) -> None:
+        """Check that there are not too many records, before anything is made of them: an event takes much more memory.
+
+        Raises:
+            OverLimitError: there are.
+        """
+        if len(records) > self.max_events:
+            raise OverLimitError
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,7 @@ class Provider(Protocol):
 
         Raises:
             UnreadableError: it is readable, but as a whole not what this provider sends.
+            OverLimitError: there are too many.
         """
         ...
 

@@ -7,11 +7,11 @@ from typing import Self
 from ingest.problems import OverloadedError
 
 POST_OVERHEAD = 4096
-"""Bytes that a post counts beyond its body, so that a flood of tiny posts has a limit, too."""
+"""Bytes that a post counts from before its body is read, so that a flood of tiny posts has a limit, too."""
 
 
 class Allowance:
-    """The memory set aside for posts that are not durable yet, counted in bytes of their bodies."""
+    """The memory set aside for posts that are not durable yet."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -61,13 +61,34 @@ class Hold:
         Raises:
             OverloadedError: they are not to be had now.
         """
-        allowance = self._allowance
-        if allowance.taken + size > allowance.limit:
+        self.foresee(size)
+        self._allowance.taken += size
+        self._size += size
+
+    def foresee(self, size: int) -> None:
+        """Check that this many bytes more are to be had now, without taking them.
+
+        Raises:
+            OverloadedError: they are not.
+        """
+        if self._allowance.taken + size > self._allowance.limit:
             raise OverloadedError(
                 "posts that are not durable yet take all the memory set aside for them: try again later"
             )
-        allowance.taken += size
-        self._size += size
+
+    def exchange(self, size: int) -> None:
+        """Hold this many bytes instead of those so far: a body was read, and is no longer needed.
+
+        A post that has everything to itself may take more than there is, or it could never be taken.
+
+        Raises:
+            OverloadedError: they are not to be had now.
+        """
+        allowance = self._allowance
+        if size > self._size and allowance.taken > self._size:
+            self.foresee(size - self._size)
+        allowance.taken += size - self._size
+        self._size = size
 
     def hand_over(self) -> None:
         """Leave it to somebody else to release the hold, later than the context's end."""

@@ -135,7 +135,8 @@ class Intake:
             raises `NotDurableError` if Kafka refuses a part.
 
         Raises:
-            MalformedError: as ``harvest``.
+            MalformedError, BodyTooLargeError: as ``harvest``.
+            OverloadedError: what became of the body takes more memory than there is now.
         """
         sequence = self._ledger.open()
         post = Post(
@@ -151,11 +152,13 @@ class Intake:
                 zone=settings.zone,
                 receipt=post.receipt,
                 received_at=post.received_at,
+                max_events=settings.max_body_events,
             )
             found = harvest(context)
             pieces = pack(found, post, shards=self._publisher.shards, batching=settings.batching, version=self._version)
+            hold.exchange(sum(piece.size for piece in pieces))
         except BaseException:
-            self._ledger.decide(sequence, answered=False)
+            self._ledger.decide(sequence, abandoned=False)
             raise
         hold.hand_over()
         durable = post.expect(len(pieces))
@@ -178,7 +181,7 @@ class Intake:
         finally:
             if not is_answered:
                 post.abandon()
-            self._ledger.decide(sequence, answered=is_answered)
+            self._ledger.decide(sequence, abandoned=post.is_sent and not is_answered)
         self._metrics.accepted(post.source, events, dead_letters, seconds=self._clock.monotonic() - began)
         return Accepted(receipt=post.receipt, accepted=post.accepted)
 

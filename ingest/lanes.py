@@ -28,11 +28,6 @@ class Lane:
         self._next_look: asyncio.Handle | None = None
         self._looks_soon = False
 
-    @property
-    def is_idle(self) -> bool:
-        """Tell whether nothing waits and nothing is under way."""
-        return not self._gathering and not self._under_way
-
     def put(self, piece: Piece) -> None:
         """Take a piece; its post is told what becomes of it."""
         self._gathering.add(piece, self._clock.monotonic())
@@ -51,8 +46,10 @@ class Lane:
         self._looks_soon = False
         now = self._clock.monotonic()
         while self._gathering.is_due(in_flight=len(self._under_way), now=now):
-            pieces = [piece for piece in self._gathering.take(now) if not self._is_moot(piece)]
+            pieces = [piece for piece in self._gathering.take() if not self._is_moot(piece)]
             if pieces:
+                for piece in pieces:
+                    piece.post.is_sent = True
                 task = asyncio.get_running_loop().create_task(self._send(pieces))
                 self._under_way.add(task)
                 task.add_done_callback(self._landed)

@@ -13,7 +13,17 @@ class Post:
     holds of the memory set aside is given back only then.
     """
 
-    __slots__ = ("_durable", "_on_settled", "_pending", "abandoned", "accepted", "receipt", "received_at", "source")
+    __slots__ = (
+        "_durable",
+        "_on_settled",
+        "_pending",
+        "abandoned",
+        "accepted",
+        "is_sent",
+        "receipt",
+        "received_at",
+        "source",
+    )
 
     def __init__(self, *, receipt: str, source: str, received_at: str, on_settled: Callable[[], None]) -> None:
         self.receipt = receipt
@@ -22,6 +32,8 @@ class Post:
         self.accepted = 0
         self.abandoned = False
         """Answered with an error already: what was not sent yet need not be."""
+        self.is_sent = False
+        """A part of it was handed over to be stored, so that it may be in the log whatever is answered."""
         self._durable: asyncio.Future[None] | None = None
         self._pending = 0
         self._on_settled = on_settled

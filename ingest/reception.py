@@ -35,6 +35,7 @@ class Body:
 
         Raises:
             MalformedError: it is unreadable, and that is to be told instead.
+            BodyTooLargeError: it holds too many events.
         """
         reject = self.reject and replace(self.reject, raw=bodies.without_key(self.reject.raw))
         if self.parcel is not None:
@@ -42,6 +43,8 @@ class Body:
                 return provider.harvest(self.parcel, context)
             except UnreadableError as error:
                 reject = Reject(error.reason, str(error), self.parcel.raw)
+            except OverLimitError as error:
+                raise BodyTooLargeError(f"a post may have {context.max_events} events: send fewer in one") from error
         if reject is None:
             return Harvest()
         if malformed is Malformed.REJECT:
@@ -85,8 +88,7 @@ async def _receive_bytes(request: web.Request, limit: int, hold: Hold) -> bytes:
     announced = request.content_length or 0
     if announced > limit:
         raise _too_large(limit)
-    hold.grow(announced)
-    held = announced
+    hold.foresee(announced)  # what was only announced is not held: to announce much and send nothing costs no one else
     parts = []
     size = 0
     try:
@@ -94,9 +96,7 @@ async def _receive_bytes(request: web.Request, limit: int, hold: Hold) -> bytes:
             size += len(part)
             if size > limit:
                 raise _too_large(limit)
-            if size > held:
-                hold.grow(size - held)
-                held = size
+            hold.grow(len(part))
             parts.append(part)
     except RequestPayloadError as error:
         raise TransferBrokenError(f"the body's framing is broken: {error}") from error

@@ -67,6 +67,8 @@ class SourceSettings(BaseModel):
     """The zone that is chosen for the webhook in the provider's console: its times carry none."""
     max_body_bytes: int = Field(default=32 * MIB, ge=1024, le=1024 * MIB, description="bytes, 1024 to 1 GiB")
     """Bytes that a post may have, decompressed."""
+    max_body_events: int = Field(default=100_000, ge=1, le=1_000_000, description="events, 1 to 1000000")
+    """Events that a post may have. One takes over 1 kB while the post is read, however small it is."""
     malformed: Malformed = Field(default=Malformed.QUARANTINE, description="quarantine or reject")
     """What becomes of a body that cannot be read."""
     batching: Batching = Field(default_factory=Batching)
@@ -116,8 +118,8 @@ class IngestSettings(BaseModel):
     retry_after: int = Field(default=5, ge=1, le=3600, description="seconds, 1 to 3600")
     """Seconds that a refused sender is asked to wait."""
     max_bytes_in_flight: int = Field(default=128 * MIB, ge=MIB, description="bytes, at least 1 MiB")
-    """Bytes of bodies that were taken and are not durable yet; beyond it posts are answered 503 unread. A process
-    needs about four times as much memory."""
+    """Bytes of posts that are not durable yet: of their bodies until these are read, of their events as they are stored
+    from then on. Beyond it posts are answered 503."""
     max_chunks_in_flight: int = Field(default=2, ge=1, le=64, description="chunks, 1 to 64")
     """Chunks of one shard that may be under way to Kafka at a time."""
     max_connections_waiting: int = Field(default=1024, ge=1, le=65535, description="connections, 1 to 65535")

@@ -89,6 +89,7 @@ class CustomersMailCloud:
     def harvest(self, parcel: Parcel, context: Context) -> Harvest:
         """Make events of the records, which are all of one kind."""
         kind, composition, records = _opened(parcel.content)
+        context.check_count(records)
         reading = _Reading(kind, composition, context)
         harvest = Harvest()
         for number, record in enumerate(records):
@@ -159,6 +160,8 @@ class _Reading:
             status, to = get("status", ""), get("to") or get("envelopeTo", "")
         recipient = identity.recipient(to)
         created = get("created")
+        if self._is_block and not recipient:
+            raise AsideError(Reason.RECORD_SHAPE, "it does not say which address")
         if created is None or not status:
             raise AsideError(Reason.RECORD_SHAPE, "it has no status or no created")
         check_key(message_id, recipient)

@@ -6,7 +6,7 @@ from ingest.bodies import UnreadableError, read_json
 from ingest.harvest import AsideError, Context, Harvest, Identities, Parcel, Reject, Times, check_key, dump, texts
 from streams.contracts import identity
 from streams.contracts.dead_letter import Reason
-from streams.contracts.events import Event, EventType
+from streams.contracts.events import SUPPRESSION_TYPES, Event, EventType
 
 TYPES = frozenset(EventType)
 
@@ -27,6 +27,7 @@ class Generic:
 
     def harvest(self, parcel: Parcel, context: Context) -> Harvest:
         """Make events of the records."""
+        context.check_count(parcel.content)
         reading = _Reading(context)
         harvest = Harvest()
         for number, record in enumerate(parcel.content):
@@ -61,6 +62,8 @@ class _Reading:
         if occurred_raw is None or not word:
             raise AsideError(Reason.RECORD_SHAPE, "it has no type or no occurred_at")
         check_key(message_id, recipient)
+        if not recipient and word in SUPPRESSION_TYPES:
+            raise AsideError(Reason.RECORD_SHAPE, f"{word} is about an address, and it has no recipient")
         occurred_at = self._times.read(occurred_raw)
         if occurred_at is None:
             raise AsideError(

@@ -69,6 +69,7 @@ def _context() -> Context:
         zone=SourceSettings().zone,
         receipt=RECEIPT,
         received_at=RECEIVED_AT,
+        max_events=100_000,
     )
 
 

@@ -81,7 +81,8 @@ async def test_a_post_is_refused_while_kafka_is_away_and_taken_when_it_is_back(
     told = {f"{note['instance']}{sequence:012x}" for note in notes for sequence in note["abandoned"]}
     through = max(note["through"] for note in notes)
     answered = {first["receipt"], last["receipt"]}
-    assert len(told) == through - len(answered) > 0
+    # Of those that came while Kafka was away, only the ones that were under way to it may be stored, and are told of.
+    assert 0 < len(told) <= min(4, through - len(answered))
     assert not told & answered
 
 

@@ -22,6 +22,7 @@ def context() -> Context:
         zone=SourceSettings().zone,
         receipt="0" * 32,
         received_at=RECEIVED_AT,
+        max_events=100_000,
     )
 
 

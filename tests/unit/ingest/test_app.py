@@ -152,6 +152,22 @@ async def test_a_post_that_takes_too_long_is_abandoned_for_good(
     assert role.readiness()[1]["in_flight_bytes"] == 0
 
 
+async def test_of_a_long_outage_only_what_was_under_way_is_remembered(
+    start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher, log: Log
+) -> None:
+    role = await start(source(batching={"interval": 0}), answer_within=0.05, max_chunks_in_flight=2)
+    url = f"{role.url}/v1/webhooks/cmc"
+    publisher.hold()
+    for _ in range(8):
+        await refused(http.post(url, data=PAYLOAD.read_bytes()), 503, "not-durable")
+    publisher.release()
+    assert (await answer(http.post(url, data=PAYLOAD.read_bytes())))[0] == 200
+    notes = await log.eventually("answered", lambda notes: bool(notes) and notes[-1]["through"] == 9)
+    # Nobody will ever ask for a post of which nothing is in the log.
+    assert [sequence for note in notes for sequence in note["abandoned"]] == [1, 2]
+    assert {int(part["receipt"][20:], 16) for part in log.lines("receipts")} == {1, 2, 9}
+
+
 async def test_a_refusing_log_makes_503(start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher) -> None:
     role = await start()
     publisher.refuses = True
@@ -256,9 +272,10 @@ async def test_no_more_is_taken_than_there_is_memory_for(
     start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher
 ) -> None:
     role = await start(source(max_body_bytes=2**20 - 10_000), max_bytes_in_flight=2**20)
-    url = f"{role.url}/v1/webhooks/cmc"
     publisher.hold()
-    padded = PAYLOAD.read_bytes() + b" " * 950_000
+    large = {"type": "queued", "occurred_at": "2023-01-25T05:03:06Z", "recipient": "a@x", "reason": "r" * 100_000}
+    padded = orjson.dumps([large] * 10)
+    url = f"{role.url}/v1/events"
     first = asyncio.ensure_future(answer(http.post(url, data=padded, headers=JSON)))
 
     async def spent() -> bool:
@@ -271,6 +288,36 @@ async def test_no_more_is_taken_than_there_is_memory_for(
     publisher.release()
     assert (await first)[0] == 200
     assert (await answer(http.post(url, data=padded, headers=JSON)))[0] == 200
+
+
+async def test_what_is_only_announced_takes_nothing_from_others(start: Start, http: aiohttp.ClientSession) -> None:
+    role = await start(source(max_body_bytes=2**20 - 10_000), max_bytes_in_flight=2**20)
+    announcing = []
+    for _ in range(10):
+        _, writer = await asyncio.open_connection("127.0.0.1", role.port)
+        writer.write(b"POST /v1/webhooks/cmc HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{")
+        announcing.append(writer)
+
+    async def in_flight() -> int:
+        return int(role.readiness()[1]["in_flight_posts"])
+
+    await eventually(in_flight, lambda posts: posts == 10, within=5)
+    assert (await answer(http.post(f"{role.url}/v1/webhooks/cmc", data=PAYLOAD.read_bytes(), headers=JSON)))[0] == 200
+    for writer in announcing:
+        writer.close()
+
+
+async def test_more_events_than_a_post_may_have(start: Start, http: aiohttp.ClientSession, log: Log) -> None:
+    role = await start(source(max_body_events=2))
+    event = {"type": "queued", "occurred_at": "2023-01-25T05:03:06Z", "recipient": "a@x"}
+    lines = {"Content-Type": "application/x-ndjson"}
+    for headers, raw in ((JSON, orjson.dumps([event] * 3)), (lines, b"\n".join([orjson.dumps(event)] * 3))):
+        await refused(http.post(f"{role.url}/v1/events", data=raw, headers=headers), 413, "body-too-large")
+    deliveries = {"event_type": "deliveries", "event": {"deliveries": [{}] * 3}}
+    url = f"{role.url}/v1/webhooks/cmc"
+    await refused(http.post(url, data=orjson.dumps(deliveries), headers=JSON), 413, "body-too-large")
+    assert log.lines("receipts") == []
+    assert role.readiness()[1]["in_flight_bytes"] == 0
 
 
 async def test_basic_and_bearer(start: Start, http: aiohttp.ClientSession) -> None:

@@ -34,6 +34,16 @@ def test_with_something_under_way_a_piece_waits_for_its_interval(make_post: Make
     assert gathering.is_due(in_flight=1, now=6.0)
 
 
+def test_what_remains_waits_no_longer_than_it_would_have(make_post: MakePost) -> None:
+    gathering = Gathering(max_in_flight=2)
+    gathering.add(piece(make_post, events=60), now=0.0)
+    gathering.add(piece(make_post, events=60), now=0.25)
+    assert len(gathering.take()) == 1
+    assert gathering.closes_at == 1.25
+    assert not gathering.is_due(in_flight=1, now=1.0)
+    assert gathering.is_due(in_flight=1, now=1.25)
+
+
 def test_events_and_bytes_close_it_early(make_post: MakePost) -> None:
     for full in (piece(make_post, events=100), piece(make_post, size=100_000)):
         gathering = Gathering(max_in_flight=2)
@@ -57,8 +67,8 @@ def test_a_chunk_of_several_sources_keeps_the_strictest_limits(make_post: MakePo
     gathering.add(piece(make_post, events=2, batching=strict), now=0.5)
     assert gathering.closes_at == 0.6
     assert gathering.is_due(in_flight=1, now=0.5)
-    assert [taken.events for taken in gathering.take(0.5)] == [2]
-    assert [taken.events for taken in gathering.take(0.5)] == [2]
+    assert [taken.events for taken in gathering.take()] == [2]
+    assert [taken.events for taken in gathering.take()] == [2]
     assert not gathering
 
 
@@ -73,7 +83,7 @@ def test_taking_keeps_order_and_limits_and_loses_nothing(sizes: list[tuple[int, 
         gathering.add(each, now=0.0)
     taken: list[Piece] = []
     while gathering:
-        chunk = gathering.take(1.0)
+        chunk = gathering.take()
         assert sum(each.events for each in chunk) <= WIDE.max_events
         assert HEADER_ROOM + sum(each.size for each in chunk) <= WIDE.max_bytes or len(chunk) == 1
         taken += chunk

@@ -1,4 +1,5 @@
 import gzip
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from urllib.parse import urlencode
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from ingest.bodies import (
     MEMBERS,
     PARAMETERS,
+    SMALL,
     OverLimitError,
     UnreadableError,
     decompress,
@@ -167,3 +169,40 @@ def test_bounds_what_many_parameters_cost() -> None:
 def test_multipart_with_bare_line_feeds() -> None:
     raw = b"--b\nContent-Type: text/plain\nContent-Disposition: form-data; name=a\n\n1\n\n2\n--b--\n"
     assert read_multipart(raw, 'multipart/form-data; boundary="b"') == {"a": b"1\n\n2"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"1.5",
+        b"9999",
+        b"null",
+        b'{"status":"queued","to":"a@x"}',
+        b'{"created":"2023-01-25 14:03:06","status":"queued","messageId":"<1@x>","to":"a@x","subject":"","reason":""}',
+    ],
+    ids=lambda value: value.decode()[:30],
+)
+def test_what_is_parsed_takes_a_bounded_multiple_of_its_bytes(value: bytes) -> None:
+    raw = b"[" + b",".join([value] * (SMALL // len(value) + 1)) + b"]"
+    assert _parsed_size(raw) < 12 * len(raw)
+
+
+@pytest.mark.parametrize("value", [b"{}", b"[]", b'{"a":1}', b'{"a":{}}', b'[{"a":"b"}]', b'"ab"', b'{"reason":""}'])
+def test_hardly_anything_but_structure_is_refused(value: bytes) -> None:
+    raw = b"[" + b",".join([value] * (SMALL // len(value) + 1)) + b"]"
+    with pytest.raises(UnreadableError, match="more values"):
+        read_json(raw)
+
+
+def test_names_that_are_all_different_are_bounded_too() -> None:
+    raw = b"{" + b",".join(b'"%06x":1' % number for number in range(SMALL // 8)) + b"}"
+    assert _parsed_size(raw) < 16 * len(raw)
+
+
+def _parsed_size(raw: bytes) -> int:
+    tracemalloc.start()
+    tree = read_json(raw)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert tree
+    return size

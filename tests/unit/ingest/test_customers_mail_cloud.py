@@ -129,11 +129,18 @@ def test_a_key_that_is_no_text_is_none() -> None:
     assert CMC.unpack(post(RECORD, api_key=["s3cret"]), JSON).api_key is None
 
 
-@pytest.mark.parametrize("status", DELIVERIES)
-def test_every_status_of_deliveries_has_a_type(status: str, context: Context) -> None:
+@pytest.mark.parametrize(
+    ("status", "type_"),
+    [("queued", "queued"), ("deferred", "deferred"), ("succeeded", "delivered"), ("failed", "failed")],
+)
+def test_every_status_of_deliveries_has_a_type(status: str, type_: str, context: Context) -> None:
     event = one(context, status=status)
-    assert event["type"] == DELIVERIES[status][0]
-    assert (event["provider_status"], event["bounce_code"], event["bounce_class"]) == (status, "", "")
+    assert (event["type"], event["provider_status"]) == (type_, status)
+    assert (event["bounce_code"], event["bounce_class"], event["bounce_reason"]) == ("", "", "")
+
+
+def test_no_other_status_of_deliveries_is_known() -> None:
+    assert set(DELIVERIES) == {"queued", "deferred", "succeeded", "failed"}
 
 
 def test_a_status_of_later_days_is_unknown_and_kept(context: Context) -> None:
@@ -166,6 +173,12 @@ def test_the_action_of_a_block_is_found_behind_a_code(context: Context) -> None:
     record = {"created": "2023-01-26 03:00:00", "email": "a@example.jp", "status": "2", "event": "registered"}
     (event,) = harvest(post(record, kind="blocks"), JSON, context).events
     assert (event["type"], event["provider_status"]) == ("blocked", "registered")
+
+
+def test_a_block_without_an_address_is_put_aside(context: Context) -> None:
+    record = {"messageId": "<1@x>", "status": "registered", "created": "2023-01-26 03:00:00"}
+    (reject,) = harvest(post(record, kind="blocks"), JSON, context).rejects
+    assert (reject.reason, "address" in reject.detail) == ("record_shape", True)
 
 
 def test_a_block_with_an_unknown_action_is_unknown(context: Context) -> None:

@@ -45,14 +45,6 @@ async def test_a_post_alone_is_sent_at_once(publisher: MemoryPublisher, make_pos
     into = lane(publisher)
     await put(into, make_post())
     assert len(publisher.stored[0]) == 1
-    await _idle(into)
-
-
-async def _idle(into: Lane) -> None:
-    async def ask() -> bool:
-        return into.is_idle
-
-    await eventually(ask, within=5)
 
 
 async def test_what_comes_meanwhile_gathers_into_one_chunk(publisher: MemoryPublisher, make_post: MakePost) -> None:
@@ -125,7 +117,6 @@ async def test_a_mistake_fails_its_posts_and_is_told(caplog: pytest.LogCaptureFi
         await put(into, post)
     assert settled == ["settled"]
     assert "LookupError" in caplog.text
-    await _idle(into)
 
 
 async def test_what_was_abandoned_before_it_was_sent_is_not_sent(
@@ -145,4 +136,5 @@ async def test_what_was_abandoned_before_it_was_sent_is_not_sent(
     assert all(future.cancelled() for future in abandoned)
     receipts = b"".join(decode(chunk).section("receipts") for chunk in publisher.stored[0])
     assert waiting.receipt.encode() not in receipts
+    assert [post.is_sent for post in (under_way, waiting, other)] == [True, False, True]
     assert other.receipt.encode() in receipts

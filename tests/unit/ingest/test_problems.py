@@ -2,7 +2,6 @@ import orjson
 import pytest
 
 from ingest.problems import PROBLEMS, RefusedError, WrongSecretError, answer
-from streams.contracts.errors import TodokeError
 
 
 def kinds(of: type[RefusedError]) -> set[type[RefusedError]]:
@@ -28,7 +27,3 @@ def test_every_kind_is_answered_as_a_problem(kind: type[RefusedError]) -> None:
     assert response.content_type == "application/problem+json"
     assert ("Retry-After" in response.headers) == (response.status == 503) == error.retriable
     assert ("WWW-Authenticate" in response.headers) == (response.status == 401)
-
-
-def test_errors_are_todokes() -> None:
-    assert issubclass(RefusedError, TodokeError)
