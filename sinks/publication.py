@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from streams.contracts.codec import Record
+from streams.contracts.codec import Record, lines_of
 from streams.contracts.events import SCHEMA as EVENT_SCHEMA
 from streams.contracts.identity import SEPARATOR
-from streams.contracts.sections import Outbox, public_lifecycle
+from streams.contracts.sections import Outbox, event_id, event_key, lifecycle_key, public_lifecycle
 
 SCHEMA_HEADER = "schema"
 LIFECYCLE_SCHEMA = b"lifecycle/1"
@@ -22,17 +22,6 @@ Headers = list[tuple[str, bytes]]
 
 Publication = tuple[bytes | None, bytes | None, Headers]
 """One record of a public topic: key, value, headers. A plain tuple, since there is one for each event and more."""
-
-
-class _Event(msgspec.Struct, gc=False):
-    id: str
-    message_id: str
-
-
-class _Lifecycle(msgspec.Struct, gc=False):
-    source: str
-    message_id: str
-    recipient: str
 
 
 class _Suppression(msgspec.Struct, gc=False):
@@ -67,8 +56,6 @@ class _DeadLetter(msgspec.Struct, gc=False):
     raw_base64: str
 
 
-_events = msgspec.json.Decoder(_Event)
-_lifecycles = msgspec.json.Decoder(_Lifecycle)
 _suppressions = msgspec.json.Decoder(_Suppression)
 _dead_letters = msgspec.json.Decoder(_DeadLetter)
 _encoder = msgspec.json.Encoder()
@@ -80,22 +67,19 @@ _SUPPRESSION_HEADERS = [(SCHEMA_HEADER, SUPPRESSION_SCHEMA)]
 
 def events(record: Record) -> Iterator[Publication]:
     """Publish each event under its message id; those without one have no key."""
-    section = record.section(Outbox.EVENTS)
-    for line, event in zip(section.splitlines(), _events.decode_lines(section), strict=True):
-        yield event.message_id.encode() or None, line, [_EVENT_HEADER, ("id", event.id.encode())]
+    for line in lines_of(record.section(Outbox.EVENTS)):
+        yield event_key(line) or None, line, [_EVENT_HEADER, ("id", event_id(line))]
 
 
 def lifecycles(record: Record) -> Iterator[Publication]:
     """Publish each lifecycle as it was after the record, under source, message id and recipient."""
-    section = record.section(Outbox.LIFECYCLES)
-    for line, name in zip(section.splitlines(), _lifecycles.decode_lines(section), strict=True):
-        key = f"{name.source}{SEPARATOR}{name.message_id}{SEPARATOR}{name.recipient}"
-        yield key.encode(), public_lifecycle(line), _LIFECYCLE_HEADERS
+    for line in lines_of(record.section(Outbox.LIFECYCLES)):
+        yield lifecycle_key(line), public_lifecycle(line), _LIFECYCLE_HEADERS
 
 
 def suppressions(record: Record) -> Iterator[Publication]:
     """Publish who must not be mailed, and a tombstone for who may be again."""
-    for line in record.section(Outbox.SUPPRESSIONS).splitlines():
+    for line in lines_of(record.section(Outbox.SUPPRESSIONS)):
         latest = _suppressions.decode(line)
         key = f"{latest.source}{SEPARATOR}{latest.recipient}".encode()
         value = None

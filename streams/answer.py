@@ -1,7 +1,7 @@
 """The answer: the one outbox record that an inbox record makes, whatever is in it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 import msgspec
@@ -36,6 +36,9 @@ class Answer:
 
     value: bytes
     counts: Counts
+
+    keys: Collection[str]
+    """Of the record's lifecycles."""
 
 
 def answer(inbox: InboxRecord, state: PartitionState, losses: Sequence[Loss], version: str) -> Answer:
@@ -85,6 +88,7 @@ def _seal(outcome: Outcome, inbox: InboxRecord, state: PartitionState, losses: S
         record=Record(header, sections),
         value=encode(header, sections),
         counts=outcome.counts,
+        keys=outcome.keys,
     )
 
 

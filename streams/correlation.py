@@ -7,7 +7,7 @@ import msgspec
 
 from streams import lifecycle, suppression
 from streams.books import balance
-from streams.contracts.codec import Record
+from streams.contracts.codec import Record, lines_of
 from streams.contracts.dead_letter import Reason
 from streams.contracts.events import LIFECYCLE_TYPES, SUPPRESSION_TYPES
 from streams.contracts.sections import Inbox, Outbox, Seen
@@ -67,7 +67,7 @@ def correlate(chunk: Record, known: Known, quarantine: Quarantine) -> Outcome:
         Outbox.DEAD_LETTERS: chunk.section(Inbox.DEAD_LETTERS) + b"".join(letters),
         Outbox.ANSWERED: chunk.section(Inbox.ANSWERED),
     }
-    return Outcome(sections=sections, counts=counts)
+    return Outcome(sections=sections, counts=counts, keys=list(fold.changed))
 
 
 class _Fold:
@@ -110,8 +110,10 @@ class _Fold:
         mail = self._open.get(key)
         if mail is None:
             line = self._known.lifecycle(key)
-            mail = Lifecycle(event.source, event.message_id, event.recipient) if line is None else lifecycle.parse(line)
-            self._open[key] = mail
+            if line is None:
+                self._open[key] = self.changed[key] = lifecycle.begin(event)
+                return True
+            self._open[key] = mail = lifecycle.parse(line)
         if not mail.absorb(event):
             return False
         self.changed[key] = mail
@@ -138,21 +140,17 @@ class _Fold:
         """Cut what is no new event out of the section that was absorbed; mostly that is nothing."""
         if not self._not_new:
             return section
-        return lines([line for number, line in enumerate(_split(section)) if number not in self._not_new])
+        return lines([line for number, line in enumerate(lines_of(section)) if number not in self._not_new])
 
 
 def _read_one_by_one(section: bytes) -> tuple[list[Event | None], list[tuple[bytes, str]]]:
     """Read a section that has unreadable lines: for each line its event or ``None``, and the unreadable ones."""
     events: list[Event | None] = []
     unreadable: list[tuple[bytes, str]] = []
-    for line in _split(section):
+    for line in lines_of(section):
         try:
             events.append(_events.decode(line))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             events.append(None)
             unreadable.append((line, str(error)))
     return events, unreadable
-
-
-def _split(section: bytes) -> list[bytes]:
-    return section.removesuffix(b"\n").split(b"\n")

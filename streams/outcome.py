@@ -1,5 +1,6 @@
 """What an inbox record comes to: the sections of its outbox record, and how much of what there was."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -28,6 +29,9 @@ class Outcome:
     """Of the outbox record: lines by `streams.contracts.sections.Outbox`."""
 
     counts: Counts
+
+    keys: Collection[str] = ()
+    """Of the lifecycles, in the order of their lines: see `streams.lifecycle.key`."""
 
 
 def lines(of: list[bytes]) -> bytes:

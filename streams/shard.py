@@ -137,7 +137,7 @@ class Shard:
         ]
         told = answer(record, work.state, losses, self._around.version)
         work.holes.clear()
-        work.state.apply(told.record)
+        work.state.apply(told.record, told.keys)
         work.next = record.offset + 1
         work.end.append(told.value, told.stamp)
         work.written_at = self._around.clock.now()

@@ -1,13 +1,14 @@
 """What a worker knows of one partition: nothing but what its outbox records say, applied one after the other."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
 
-from streams import lifecycle, suppression
+from streams import suppression
 from streams.contracts.chain import Chain, Link
-from streams.contracts.codec import Record
-from streams.contracts.sections import Outbox, Seen
+from streams.contracts.codec import Record, lines_of
+from streams.contracts.sections import Outbox, Seen, lifecycle_key
 from streams.recent import Recent
 
 SECONDS_PER_HOUR = 3600
@@ -35,8 +36,13 @@ class PartitionState:
         self._suppressions: Recent[bytes] = Recent(horizon_hours)
         self._seen: Recent[bool] = Recent(horizon_hours)
 
-    def apply(self, record: Record) -> bool:
+    def apply(self, record: Record, keys: Collection[str] | None = None) -> bool:
         """Take the next record of the outbox into account; tell whether it counts.
+
+        Args:
+            record: the record.
+            keys: of its lifecycles, in the order of their lines, from whoever just wrote them; ``None`` has them read
+                from the lines.
 
         Raises:
             FormError: a later version of todoke wrote it.
@@ -47,9 +53,12 @@ class PartitionState:
         hour = hours(self.time)
         for table in (self._lifecycles, self._suppressions, self._seen):
             table.advance(hour)
-        for line in record.section(Outbox.LIFECYCLES).splitlines():
-            self._lifecycles.put(lifecycle.key_of(line), line)
-        for line in record.section(Outbox.SUPPRESSIONS).splitlines():
+        lines = lines_of(record.section(Outbox.LIFECYCLES))
+        if keys is None:
+            keys = [lifecycle_key(line).decode() for line in lines]
+        for key, line in zip(keys, lines, strict=True):
+            self._lifecycles.put(key, line)
+        for line in lines_of(record.section(Outbox.SUPPRESSIONS)):
             self._suppressions.put(suppression.key(suppression.parse(line)), line)
         for seen in _seen.decode_lines(record.section(Outbox.SEEN)):
             self._seen.put(seen["id"], value=True)

@@ -13,6 +13,7 @@ header is the only part that is JSON for everybody, so that knowing a record cos
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 from streams.contracts.errors import FormError
@@ -48,7 +49,15 @@ def encode(header: Mapping[str, Any], sections: Mapping[str, bytes]) -> bytes:
     """
     filled = {name: lines for name, lines in sections.items() if lines}
     head = {"form": FORM, **header, "sections": {name: len(lines) for name, lines in filled.items()}}
-    return b"\n".join((json.dumps(head, separators=(",", ":")).encode(), b"".join(filled.values())))
+    return b"".join((json.dumps(head, separators=(",", ":")).encode(), b"\n", *filled.values()))
+
+
+def lines_of(section: bytes) -> list[bytes]:
+    """Cut a section into its lines, without their ends.
+
+    A file in memory finds them with ``memchr``; `bytes.split` and `bytes.splitlines` look at every byte by itself.
+    """
+    return [line[:-1] for line in BytesIO(section)]
 
 
 def decode(value: bytes) -> Record:

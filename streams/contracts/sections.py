@@ -1,7 +1,10 @@
 """The sections of inbox and outbox records, and the lines that stand in them."""
 
+import json
 from enum import StrEnum
 from typing import NotRequired, TypedDict
+
+from streams.contracts.identity import SEPARATOR
 
 INTERNAL_TAIL = b',"~":'
 """Where the worker's own part of a lifecycle's line begins. A quote inside JSON text is always escaped, so these bytes
@@ -124,6 +127,44 @@ class Loss(TypedDict):
     first: int
     last: int
     found_at: str
+
+
+# A quote inside JSON text is always escaped, so none of these can stand inside of a value.
+_SOURCE, _MESSAGE_ID, _RECIPIENT, _STATE = b'{"source":"', b'","message_id":"', b'","recipient":"', b'","state":"'
+_EVENT_ID, _EVENT_ID_ENDS = len(b'{"id":"'), len(b'{"id":"') + 32
+_ESCAPE = b"\\"
+_SEPARATOR = SEPARATOR.encode()
+
+
+def lifecycle_key(line: bytes) -> bytes:
+    """Read the public key off a lifecycle's line: source, message id and recipient, joined by U+001F.
+
+    What makes the key stands first in the line and is nearly always free of escapes, so nothing is parsed.
+
+    Raises:
+        ValueError: it is no such line.
+    """
+    end = line.index(_STATE)
+    name = line[len(_SOURCE) : end]
+    if _ESCAPE in name:
+        return SEPARATOR.join(json.loads(line[:end] + b'"}').values()).encode()
+    return name.replace(_MESSAGE_ID, _SEPARATOR).replace(_RECIPIENT, _SEPARATOR)
+
+
+def event_key(line: bytes) -> bytes:
+    """Read the public key off an event's line: the message id, empty if it has none.
+
+    Raises:
+        ValueError: it is no such line.
+    """
+    begin = line.index(_MESSAGE_ID) + len(_MESSAGE_ID)
+    message_id = line[begin : line.index(_RECIPIENT, begin)]
+    return json.loads(b'"%b"' % message_id).encode() if _ESCAPE in message_id else message_id
+
+
+def event_id(line: bytes) -> bytes:
+    """Read the id off an event's line, of which it is the first member."""
+    return line[_EVENT_ID:_EVENT_ID_ENDS]
 
 
 def public_lifecycle(line: bytes) -> bytes:

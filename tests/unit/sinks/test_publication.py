@@ -4,6 +4,7 @@ import json
 from sinks import publication
 from streams.contracts.codec import Record
 from streams.contracts.sections import Outbox
+from tests.chunks import make_event
 
 
 def record(section: Outbox, *values: object) -> Record:
@@ -12,18 +13,18 @@ def record(section: Outbox, *values: object) -> Record:
 
 
 def test_an_event_is_published_as_it_stands_under_its_message_id() -> None:
-    event = {"id": "0f", "source": "cmc", "message_id": "m@例.jp", "subject": "件名\u2028\r\n", "later": [1]}
+    event = {**make_event(message_id="m@例.jp", subject="件名\u2028\r\n"), "later": [1]}
 
     [(key, value, headers)] = publication.events(record(Outbox.EVENTS, event))
 
     assert key == "m@例.jp".encode()
     assert value is not None
     assert json.loads(value) == event
-    assert headers == [("schema", b"event/1"), ("id", b"0f")]
+    assert headers == [("schema", b"event/1"), ("id", str(event["id"]).encode())]
 
 
 def test_an_event_without_a_message_id_has_no_key() -> None:
-    [(key, _, _)] = publication.events(record(Outbox.EVENTS, {"id": "0f", "message_id": ""}))
+    [(key, _, _)] = publication.events(record(Outbox.EVENTS, make_event(message_id="")))
 
     assert key is None
 

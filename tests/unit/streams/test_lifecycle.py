@@ -61,7 +61,17 @@ def test_a_line_survives_reading_and_writing() -> None:
     mail = absorbed({"type": "failed", "reason": "x"}, {"type": "bounced", "reason": "y"}, {"type": "queued"})
     line = lifecycle.render(mail)
     assert lifecycle.render(lifecycle.parse(line)) == line
-    assert lifecycle.key_of(line) == lifecycle.key("cmc", "one@example.com", "user@example.jp")
+
+
+@pytest.mark.parametrize("type_", list(lifecycle.SEVERITY))
+@pytest.mark.parametrize("empty", [(), ("sender",), ("subject", "api_data"), ("composition", "reason", "bounce_code")])
+def test_to_begin_a_lifecycle_is_to_absorb_an_event_into_an_empty_one(type_: str, empty: tuple[str, ...]) -> None:
+    texts = ("sender", "subject", "api_data", "composition", "reason", "bounce_code", "bounce_class", "bounce_reason")
+    fields = {"type": type_, **{name: "" if name in empty else f"the {name}" for name in texts}}
+    event = msgspec.convert(make_event(**fields), Event)
+    begun = lifecycle.begin(event)
+    assert lifecycle.render(begun) == lifecycle.render(absorbed(fields))
+    assert not begun.absorb(event)
 
 
 @pytest.mark.parametrize("type_", ["queued", "deferred", "delivered", "failed", "bounced"])
