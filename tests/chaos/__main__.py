@@ -14,12 +14,15 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from tests.chaos.campaign import Campaign, Options
+from tests.chaos.campaign import Campaign, Form, Options
+from tests.chaos.findings import STUCK
+from tests.chaos.plan import Kind
 from tests.chaos.report import result, total
 from tests.traffic.running import INSTALLED
 
@@ -27,7 +30,13 @@ from tests.traffic.running import INSTALLED
 def main() -> int:
     given = _arguments()
     options = Options(
-        rounds=given.rounds, events=given.events, seconds=given.seconds, pause=given.pause, todoke=given.todoke
+        rounds=given.rounds,
+        events=given.events,
+        seconds=given.seconds,
+        pause=given.pause,
+        form=given.form,
+        kinds=tuple(Kind[name] for name in given.kinds),
+        todoke=given.todoke,
     )
     results: list[dict[str, Any]] = []
     began = time.monotonic()
@@ -41,9 +50,15 @@ def main() -> int:
 
 
 def _one_seed(seed: int, options: Options, file: Path | None) -> dict[str, Any]:
-    say(f"seed {seed}: {options.rounds} rounds of {options.events:,} events and {options.seconds:g} s")
+    form = options.form_of(seed)
+    say(f"seed {seed}, {form}: {options.rounds} rounds of {options.events:,} events and {options.seconds:g} s")
     folder = Path(tempfile.mkdtemp(prefix=f"todoke-chaos-{seed}-"))
-    outcome = uvloop.run(Campaign(folder, seed, options).run())
+    campaign = Campaign(folder, seed, options)
+    try:
+        uvloop.run(campaign.run())
+    except Exception:  # noqa: BLE001 - a machine that breaks proves nothing; the next seed may
+        campaign.outcome.found.note(STUCK, f"the machine itself failed: {traceback.format_exc()[-3000:]}")
+    outcome = campaign.outcome
     document = result(outcome)
     if file is not None:
         with file.open("a", encoding="utf-8") as lines:
@@ -68,6 +83,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=10_000, help="unique ones in a round (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=40, help="of traffic in a round (default: %(default)s)")
     parser.add_argument("--pause", type=float, default=3, help="seconds between faults (default: %(default)s)")
+    parser.add_argument("--form", type=Form, choices=list(Form), help="`todoke up` or a fleet (default: in turns)")
+    parser.add_argument(
+        "--kinds", nargs="+", default=(), choices=[kind.name for kind in Kind], help="only these faults"
+    )
     parser.add_argument("--todoke", type=Path, default=INSTALLED, help="the command (default: %(default)s)")
     parser.add_argument("--results", type=Path, help="file to which each seed adds a line of JSON")
     return parser.parse_args()

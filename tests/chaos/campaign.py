@@ -5,16 +5,19 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from tests.chaos import findings as kinds
 from tests.chaos.faults import Faults, Tally
 from tests.chaos.findings import Findings
+from tests.chaos.fleet import Fleet
 from tests.chaos.items import draw_items
 from tests.chaos.judge import Tables, judge_tables
 from tests.chaos.judge_topics import Topics, judge_topics
-from tests.chaos.plan import draw_plan
+from tests.chaos.pipeline import Pipeline
+from tests.chaos.plan import Fault, Kind, draw_plan
 from tests.chaos.tables import rows
 from tests.chaos.watch import Sight, watch
 from tests.traffic.provider import WEBHOOKS, Item, Ledger, Provider
@@ -27,11 +30,33 @@ SOURCES = "\n".join(f"[sources.{webhook.source}]" for webhook in WEBHOOKS)
 CONFIG = f"""
 {SOURCES}
 
+[worker]
+session_timeout = 6
+request_timeout = 10
+
+[sink.clickhouse]
+session_timeout = 6
+
+[sink.topics]
+session_timeout = 6
+
+[clickhouse]
+answer_timeout = 20
+
 [local]
 restart_pause_limit = 4
 healthy_after = 15
 """
-"""Parts that are killed every few seconds are to be started again soon."""
+"""Parts that are killed every few seconds are to be started again soon, and the dead are to be noticed soon."""
+
+
+class Form(StrEnum):
+    """How the pipeline runs."""
+
+    UP = "up"
+    """``todoke up``."""
+    FLEET = "fleet"
+    """Each role twice, each behind networks that can be broken."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +70,15 @@ class Options:
     """Of traffic in each round."""
     pause: float = 3.0
     """Seconds between two faults on average."""
+    form: Form | None = None
+    """``None`` takes turns."""
+    kinds: tuple[Kind, ...] = ()
+    """Of faults; all where none are given."""
     todoke: Path = INSTALLED
+
+    def form_of(self, seed: int) -> Form:
+        """Tell the form that the pipeline of a seed has."""
+        return self.form or (Form.UP, Form.FLEET)[seed % 2]
 
 
 @dataclass(slots=True)
@@ -53,6 +86,7 @@ class Outcome:
     """What came of one seed."""
 
     seed: int
+    form: Form
     rounds: int = 0
     """Judged."""
     seconds: float = 0.0
@@ -77,12 +111,16 @@ class Campaign:
         """
         config = folder / "todoke.toml"
         config.write_text(CONFIG)
-        self.pipeline = RunningPipeline(folder / "data", config=config, todoke=options.todoke)
-        self.outcome = Outcome(seed=seed)
+        self.pipeline: Pipeline
+        if options.form_of(seed) is Form.UP:
+            self.pipeline = RunningPipeline(folder / "data", config=config, todoke=options.todoke)
+        else:
+            self.pipeline = Fleet(folder / "data", config=config, seed=seed, todoke=options.todoke)
+        self.outcome = Outcome(seed=seed, form=options.form_of(seed))
         self._seed = seed
         self._options = options
         self._items = draw_items(seed, options.rounds, events=options.events, seconds=options.seconds)
-        self._provider = Provider(self.pipeline.http, seed, self.outcome.ledger)
+        self._provider = Provider(self.pipeline.addresses, seed, self.outcome.ledger)
 
     async def run(self) -> Outcome:
         """Run all rounds, or until one finds something wrong."""
@@ -108,7 +146,7 @@ class Campaign:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._provider.send(items, options.seconds))
                 began = time.monotonic()
-                for fault in draw_plan(name, seconds=options.seconds, pause=options.pause):
+                for fault in self._plan(name):
                     await asyncio.sleep(max(0.0, began + fault.at - time.monotonic()))
                     group.create_task(faults.inflict(fault))
             await self._until_idle()
@@ -116,6 +154,16 @@ class Campaign:
             outcome.found.note(kinds.STUCK, trouble)
         for words in outcome.tally.ended_by_itself:
             outcome.found.note(kinds.STUCK, f"`todoke up` ended by itself: {words}")
+
+    def _plan(self, name: str) -> list[Fault]:
+        return draw_plan(
+            name,
+            self.pipeline.roles,
+            networks=bool(self.pipeline.networks),
+            seconds=self._options.seconds,
+            pause=self._options.pause,
+            kinds=self._options.kinds,
+        )
 
     def _outstanding(self, count: int) -> bool:
         return self._provider.is_waiting or count < len(self.outcome.ledger.accepted)

@@ -8,15 +8,20 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from tests.chaos.plan import Fault, Kind
+from tests.chaos.pipeline import Pipeline
+from tests.chaos.plan import EVERYTHING, Fault, Kind
+from tests.chaos.proxy import Weather
 from tests.eventually import eventually
 from tests.traffic.chance import chance
-from tests.traffic.running import RunningPipeline
 
 STARTS = 5
 """Times that `todoke up` is started by what stands for a service manager, before that is given up."""
 RECOVERED_WITHIN = 180.0
 """Seconds."""
+GONE_WITHIN = 40.0
+"""Seconds that a role may take to end when it is told to."""
+LASTING = frozenset({Kind.FREEZE, Kind.EXTRA, Kind.NETWORK})
+"""Kinds that last a while, and whose recovery is not measured."""
 
 
 @dataclass(slots=True)
@@ -38,7 +43,7 @@ class Tally:
 class Faults:
     """The hand that breaks things."""
 
-    def __init__(self, pipeline: RunningPipeline, tally: Tally, seed: object) -> None:
+    def __init__(self, pipeline: Pipeline, tally: Tally, seed: object) -> None:
         self._pipeline = pipeline
         self._tally = tally
         self._draw = chance("faults", seed)
@@ -50,12 +55,13 @@ class Faults:
         try:
             await self._do(fault)
         except (LookupError, FileNotFoundError, psutil.NoSuchProcess):
-            self._tally.faults[f"{fault.kind}: was dead already"] += 1
+            self._tally.faults[f"{fault.name}: was dead already"] += 1
         except AssertionError as error:
             self._tally.unrecovered.append(f"{fault}: {error}")
         else:
-            self._tally.faults[fault.kind] += 1
-            self._tally.recoveries.append(time.monotonic() - began)
+            self._tally.faults[fault.name] += 1
+            if fault.kind not in LASTING:
+                self._tally.recoveries.append(time.monotonic() - began)
 
     async def keep_up(self) -> None:
         """Start `todoke up` again when it ends by itself, as a service manager does; until cancelled."""
@@ -86,10 +92,56 @@ class Faults:
                     self._tally.kills += len(self._pipeline.run["pids"])
                     await self._pipeline.kill_everything()
                     await self._start()
+            case Kind.FREEZE:
+                await self._freeze(fault)
+            case Kind.EXTRA:
+                await self._extra(fault)
+            case Kind.NETWORK:
+                await self._network(fault)
             case Kind.RESTART:
                 async with self._whole:
                     await self._pipeline.stop()
                     await self._start()
+
+    async def _freeze(self, fault: Fault) -> None:
+        process = self._pipeline.process(fault.victim)
+        family = [process, *process.children(recursive=True)]
+        try:
+            for member in family:
+                member.suspend()
+            await asyncio.sleep(fault.seconds)
+        finally:
+            for member in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.resume()
+
+    async def _extra(self, fault: Fault) -> None:
+        process = await self._pipeline.spawn(*fault.victim.split(), "--admin-port", "0")
+        await asyncio.sleep(fault.seconds)
+        if process.returncode is not None:
+            return  # it may end by itself while the servers are being killed
+        if self._draw.random() < 0.5:
+            process.kill()
+            self._tally.kills += 1
+        else:
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), GONE_WITHIN)
+        except TimeoutError:
+            process.kill()
+            self._tally.unrecovered.append(f"{fault}: did not end within {GONE_WITHIN:g} s of SIGTERM")
+
+    async def _network(self, fault: Fault) -> None:
+        networks = [
+            network
+            for (role, server), network in self._pipeline.networks.items()
+            if server == fault.server and fault.victim in {role, EVERYTHING}
+        ]
+        for network in networks:
+            network.turn(fault.weather)
+        await asyncio.sleep(fault.seconds)
+        for network in networks:
+            network.turn(Weather.FAIR)
 
     async def _until_replaced(self, name: str, pid: int) -> None:
         async def is_replaced() -> bool:

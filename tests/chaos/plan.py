@@ -1,14 +1,14 @@
 """Which faults come when: drawn from the seed alone, so that the same seed breaks the same things."""
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tests.chaos.proxy import CLICKHOUSE, KAFKA, Weather
 from tests.traffic.chance import chance
 
-ROLES = ("ingest", "worker", "sink-clickhouse", "sink-topics")
 SERVERS = ("kafka", "clickhouse")
-PARTS = (*ROLES, *SERVERS)
 EVERYTHING = "everything"
 
 
@@ -27,6 +27,15 @@ class Kind(StrEnum):
     KILL_ALL = "kill -9 of everything"
     RESTART = "restart of everything"
 
+    FREEZE = "SIGSTOP, later SIGCONT"
+    """Of one part, mostly for longer than its session in Kafka lasts: it comes back as a zombie."""
+
+    EXTRA = "another role joins and leaves"
+    """Which rebalances twice."""
+
+    NETWORK = "network"
+    """Between one role, or all of them, and a server."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
@@ -36,33 +45,74 @@ class Fault:
     """Seconds from the beginning of the round."""
     kind: Kind
     victim: str
+    seconds: float = 0.0
+    """That it lasts, where it lasts."""
+    server: str = ""
+    """At the other end of a network."""
+    weather: Weather = Weather.FAIR
+
+    @property
+    def name(self) -> str:
+        """Tell the kind for people."""
+        return f"{self.server} {self.weather}" if self.kind is Kind.NETWORK else str(self.kind)
 
 
-WEIGHTS = {Kind.KILL: 12, Kind.KILL_CHILD: 3, Kind.TERMINATE: 4, Kind.KILL_ALL: 2, Kind.RESTART: 1}
-"""How often each kind is drawn, compared with the others."""
-
-VICTIMS: dict[Kind, Sequence[str]] = {
-    Kind.KILL: PARTS,
-    Kind.KILL_CHILD: SERVERS,
-    Kind.TERMINATE: PARTS,
-    Kind.KILL_ALL: (EVERYTHING,),
-    Kind.RESTART: (EVERYTHING,),
+WEIGHTS = {
+    Kind.KILL: 12,
+    Kind.KILL_CHILD: 3,
+    Kind.TERMINATE: 4,
+    Kind.KILL_ALL: 2,
+    Kind.RESTART: 1,
+    Kind.FREEZE: 4,
+    Kind.EXTRA: 2,
+    Kind.NETWORK: 8,
 }
+"""How often each kind is drawn, compared with the others."""
+LONG, SHORT = (8.0, 15.0), (0.5, 8.0)
+"""Seconds: longer than a session of 6 s in Kafka, and others."""
 
 
-def draw_plan(seed: object, *, seconds: float, pause: float) -> list[Fault]:
+def draw_plan(
+    seed: object, roles: Sequence[str], *, networks: bool, seconds: float, pause: float, kinds: Sequence[Kind] = ()
+) -> list[Fault]:
     """Draw the faults of one round.
 
     Args:
-        seed: what is drawn depends on it alone.
+        seed: what is drawn depends on it, and on what can be broken.
+        roles: the pipeline's.
+        networks: there are some to break.
         seconds: length of the round.
         pause: seconds between two faults on average; some overlap.
+        kinds: only these; all where none are given.
     """
     draw = chance("plan", seed)
+    weights = {kind: weight for kind, weight in WEIGHTS.items() if kind in (kinds or Kind)}
+    if not networks:
+        weights.pop(Kind.NETWORK, None)
     faults = []
     at = draw.uniform(0.5, 3.0)
     while at < seconds:
-        (kind,) = draw.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))
-        faults.append(Fault(at=at, kind=kind, victim=draw.choice(VICTIMS[kind])))
+        (kind,) = draw.choices(tuple(weights), tuple(weights.values()))
+        faults.append(_fault(draw, at, kind, roles))
         at += draw.expovariate(1 / pause)
     return faults
+
+
+def _fault(draw: random.Random, at: float, kind: Kind, roles: Sequence[str]) -> Fault:
+    seconds = draw.uniform(*draw.choice((LONG, SHORT)))
+    match kind:
+        case Kind.KILL | Kind.TERMINATE | Kind.FREEZE:
+            return Fault(at=at, kind=kind, victim=draw.choice((*roles, *SERVERS)), seconds=seconds)
+        case Kind.KILL_CHILD:
+            return Fault(at=at, kind=kind, victim=draw.choice(SERVERS))
+        case Kind.KILL_ALL | Kind.RESTART:
+            return Fault(at=at, kind=kind, victim=EVERYTHING)
+        case Kind.EXTRA:
+            victim = draw.choice(("worker", "sink clickhouse", "sink topics"))
+            return Fault(at=at, kind=kind, victim=victim, seconds=seconds)
+        case Kind.NETWORK:
+            server = draw.choice(SERVERS)
+            weather = draw.choice(KAFKA if server == "kafka" else CLICKHOUSE)
+            near = roles if server == "kafka" else [role for role in roles if role.startswith("sink-clickhouse")]
+            victim = draw.choice((*near, EVERYTHING))
+            return Fault(at=at, kind=kind, victim=victim, seconds=seconds, server=server, weather=weather)

@@ -15,6 +15,7 @@ def result(outcome: Outcome) -> dict[str, Any]:
     tally, sight = outcome.tally, outcome.sight
     return {
         "seed": outcome.seed,
+        "form": outcome.form,
         "verdict": "failed" if outcome.found else "passed",
         "rounds": outcome.rounds,
         "seconds": round(outcome.seconds, 1),
@@ -32,6 +33,7 @@ def result(outcome: Outcome) -> dict[str, Any]:
         "longest_stand": round(sight.longest_stand, 1),
         "recoveries": [round(seconds, 1) for seconds in tally.recoveries],
         "failed_starts": len(tally.failed_starts),
+        "failed_start_words": [words[-600:] for words in tally.failed_starts[:3]],
         "memory": sight.memory,
         "files": sight.files,
     }

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import psutil
 
+from tests.chaos.pipeline import Pipeline
 from tests.chaos.tables import rows
-from tests.traffic.running import RunningPipeline
 
 LOOK = 0.5
 """Seconds between two looks."""
@@ -28,7 +28,7 @@ class Sight:
     """Open files and sockets, likewise."""
 
 
-async def watch(pipeline: RunningPipeline, sight: Sight, outstanding: Callable[[int], bool]) -> None:
+async def watch(pipeline: Pipeline, sight: Sight, outstanding: Callable[[int], bool]) -> None:
     """Look until cancelled.
 
     Args:
@@ -52,7 +52,7 @@ async def watch(pipeline: RunningPipeline, sight: Sight, outstanding: Callable[[
             size_up(pipeline, sight)
 
 
-def size_up(pipeline: RunningPipeline, sight: Sight) -> None:
+def size_up(pipeline: Pipeline, sight: Sight) -> None:
     """Add what every part uses now."""
     with contextlib.suppress(OSError):
         for name in pipeline.run["processes"]:

@@ -98,16 +98,16 @@ class _Batch:
 class Provider:
     """Sends the items of one round after the other, and old batches again in later rounds."""
 
-    def __init__(self, address: str, seed: object, ledger: Ledger) -> None:
+    def __init__(self, addresses: Sequence[str], seed: object, ledger: Ledger) -> None:
         """Describe it.
 
         Args:
-            address: ``http://host:port``.
+            addresses: ``http://host:port``, as many as there are; the connections are spread over them.
             seed: what is drawn depends on it; what happens depends on the answers too.
             ledger: to write into.
         """
         self.ledger = ledger
-        self._address = address
+        self._addresses = itertools.cycle(addresses)
         self._draw = chance("provider", seed)
         self._numbers = itertools.count()
         self._queues: dict[str, list[tuple[float, int, _Batch]]] = {}
@@ -158,7 +158,7 @@ class Provider:
         heapq.heappush(self._queues[source], (due, next(self._numbers), batch))
 
     async def _connection(self, webhook: Webhook) -> None:
-        connection = Connection(f"{self._address}/v1/webhooks/{webhook.source}")
+        connection = Connection(f"{next(self._addresses)}/v1/webhooks/{webhook.source}")
         queue = self._queues[webhook.source]
         while self._unanswered[webhook.source] or (queue and queue[0][0] < self._end):
             if not queue or queue[0][0] > time.monotonic():

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -48,6 +50,21 @@ class RunningPipeline:
     def is_running(self) -> bool:
         """Tell whether ``todoke up`` itself runs."""
         return self._process is not None and self._process.returncode is None
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Name its roles, without the two servers."""
+        return ("ingest", "worker", "sink-clickhouse", "sink-topics")
+
+    @property
+    def networks(self) -> dict[tuple[str, str], Any]:
+        """Give what stands between a role and a server: nothing."""
+        return {}
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Tell where posts may be sent."""
+        return (self.http,)
 
     @property
     def http(self) -> str:
@@ -121,13 +138,13 @@ class RunningPipeline:
             LookupError: it is not running now.
         """
         process = self.process(name)
-        _kill_family(process)
+        kill_family(process)
         return int(process.pid)
 
     async def kill_everything(self) -> None:
         """Kill all of it at once, the one that would start it again first."""
         assert self._process is not None
-        _kill_family(psutil.Process(self._process.pid))
+        kill_family(psutil.Process(self._process.pid))
         await self._process.wait()
 
     async def until_replaced(self, name: str, pid: int) -> None:
@@ -153,6 +170,17 @@ class RunningPipeline:
     async def audit(self, *, wait: float = 120.0) -> tuple[int, str]:
         """Run ``todoke audit``; give its exit code and what it said."""
         return await self.command("audit", "--wait", str(wait))
+
+    async def spawn(self, *arguments: str, env: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
+        """Start another role on this pipeline, beside those that it has; nobody starts it again."""
+        with self.data.with_suffix(".extra.out").open("ab") as out:
+            return await asyncio.create_subprocess_exec(
+                *(str(self.todoke), *arguments, "--data", str(self.data)),
+                cwd=self.data.parent,
+                env={**os.environ, **(env or {})},
+                stdout=out,
+                stderr=out,
+            )
 
     async def command(self, name: str, *arguments: str) -> tuple[int, str]:
         """Run another command on this pipeline; give its exit code and what it said."""
@@ -184,7 +212,8 @@ class RunningPipeline:
                 await self.kill_everything()
 
 
-def _kill_family(process: psutil.Process) -> None:
+def kill_family(process: psutil.Process) -> None:
+    """Kill a process and all that it started."""
     for member in (process, *process.children(recursive=True)):
         try:
             member.kill()

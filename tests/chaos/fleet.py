@@ -1,0 +1,300 @@
+"""The pipeline as on many machines: every role several times, each behind a bad network of its own.
+
+Stands beside `tests.traffic.running.RunningPipeline`, with the same surface: the roles are the installed command's, and
+what starts them again when they die is this module, in the place of a service manager.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import psutil
+
+from deploy.embedded.child import start_child
+from deploy.ports import free_port
+from tests.chaos.proxy import Proxy
+from tests.eventually import eventually
+from tests.traffic.running import INSTALLED, kill_family
+
+READY_WITHIN = 180.0
+STOP_WITHIN = 60.0
+PAUSE = 0.5
+"""Seconds until a process that ended is started again."""
+SHARDS = 4
+SERVERS = ("kafka", "clickhouse")
+COPIES = 2
+"""Of each role."""
+STOP_ORDER = ("ingest", "worker", "sink-clickhouse", "sink-topics", "clickhouse", "kafka")
+
+
+@dataclass(slots=True)
+class _Member:
+    """One process that is kept alive."""
+
+    argv: list[str]
+    port: int
+    """Where it says whether it is ready."""
+    env: dict[str, str] = field(default_factory=dict)
+    process: asyncio.subprocess.Process | None = None
+    created: float = 0.0
+    ready: bool = False
+    keeper: asyncio.Task[None] | None = None
+
+
+class Fleet:
+    """Kafka, ClickHouse and two of each role. As a context manager: started, and stopped cleanly."""
+
+    def __init__(self, data: Path, *, config: Path, seed: object, todoke: Path = INSTALLED) -> None:
+        """Describe it.
+
+        Args:
+            data: its folder.
+            config: sources and other settings.
+            seed: the networks' moods depend on it.
+            todoke: the command.
+        """
+        self.data = data
+        self._todoke = todoke
+        self._config = config
+        self._kafka_port, self._clickhouse_port = free_port(), free_port()
+        self._members: dict[str, _Member] = {}
+        self._stopping = False
+        self._running = False
+        self._open = AsyncExitStack()
+        roles = ("ingest", "worker", "sink-clickhouse", "sink-topics")
+        self._roles = tuple(f"{role}-{number}" for role in roles for number in range(1, COPIES + 1))
+        self._networks = {
+            (name, server): Proxy(port, kafka=server == "kafka", seed=f"{seed}.{name}.{server}")
+            for name in self._roles
+            for server, port in (("kafka", self._kafka_port), ("clickhouse", self._clickhouse_port))
+            if server == "kafka" or name.startswith("sink-clickhouse")
+        }
+        self._ingest_ports = {name: free_port() for name in self._roles if name.startswith("ingest")}
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Tell where posts may be sent."""
+        return tuple(f"http://127.0.0.1:{port}" for port in self._ingest_ports.values())
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Name its roles, without the two servers."""
+        return self._roles
+
+    @property
+    def networks(self) -> Mapping[tuple[str, str], Proxy]:
+        """Give what stands between a role and a server, by both names."""
+        return self._networks
+
+    @property
+    def kafka(self) -> str:
+        return f"127.0.0.1:{self._kafka_port}"
+
+    @property
+    def clickhouse(self) -> str:
+        return f"http://127.0.0.1:{self._clickhouse_port}"
+
+    @property
+    def is_running(self) -> bool:
+        return self._running
+
+    @property
+    def output(self) -> str:
+        """The last words of every process."""
+        logs = sorted((self.data / "logs").glob("*.log"))
+        return "\n".join(f"== {log.name}\n{log.read_text(errors='replace')[-600:]}" for log in logs)
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """What runs, in the form of ``run.json``."""
+        running = {name: one for name, one in self._members.items() if one.process is not None}
+        processes = {
+            name: {"pid": one.process.pid, "created": one.created, "ready": one.ready}
+            for name, one in running.items()
+            if one.process is not None
+        }
+        return {"processes": processes, "pids": {name: entry["pid"] for name, entry in processes.items()}}
+
+    def process(self, name: str) -> psutil.Process:
+        """Find the process of a member.
+
+        Raises:
+            LookupError: it is not running now.
+        """
+        member = self._members.get(name)
+        if member is None or member.process is None or member.process.returncode is not None:
+            raise LookupError(f"{name} is not running")
+        return psutil.Process(member.process.pid)
+
+    def kill(self, name: str) -> int:
+        """Kill one member with all that it started; give its process id."""
+        process = self.process(name)
+        kill_family(process)
+        return int(process.pid)
+
+    async def start(self) -> None:
+        """Return once posts are taken."""
+        self._stopping = False
+        (self.data / "logs").mkdir(parents=True, exist_ok=True)
+        await self._bring_up("kafka", ["kafka", "--port", str(self._kafka_port)], port=0)
+        await self._bring_up("clickhouse", ["clickhouse", "--port", str(self._clickhouse_port)], port=0)
+        await self._make_stores()
+        async with asyncio.TaskGroup() as group:
+            for name in self.roles:
+                kind, number = name.rsplit("-", 1)
+                group.create_task(self._bring_up(name, *self._role(name, kind, number)))
+        self._running = True
+
+    def _role(self, name: str, kind: str, number: str) -> tuple[list[str], int, dict[str, str]]:
+        env = {"TODOKE_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{self.networks[name, 'kafka'].port}"}
+        if kind == "ingest":
+            port = self._ingest_ports[name]
+            return ["ingest", "--port", str(port)], port, env
+        port = free_port()
+        command = {"worker": ["worker"], "sink-clickhouse": ["sink", "clickhouse"], "sink-topics": ["sink", "topics"]}
+        section = {"worker": "WORKER", "sink-clickhouse": "SINK__CLICKHOUSE", "sink-topics": "SINK__TOPICS"}
+        env[f"TODOKE_{section[kind]}__INSTANCE"] = number
+        if kind == "sink-clickhouse":
+            env["TODOKE_CLICKHOUSE__PORT"] = str(self.networks[name, "clickhouse"].port)
+        return [*command[kind], "--admin-port", str(port)], port, env
+
+    async def _make_stores(self) -> None:
+        for name in ("topics", "migrate"):
+
+            async def made(name: str = name) -> bool:
+                code, said = await self.command(name)
+                if code:
+                    raise OSError(f"todoke {name}: {said}")
+                return True
+
+            await eventually(made, within=READY_WITHIN)
+
+    async def _bring_up(self, name: str, command: list[str], port: int, env: Mapping[str, str] | None = None) -> None:
+        member = self._members.get(name)
+        if member is None or member.keeper is None:
+            member = _Member(argv=[str(self._todoke), *command], port=port, env=self._env() | dict(env or {}))
+            self._members[name] = member
+            member.keeper = asyncio.create_task(self._keep(name, member))
+
+        async def is_ready() -> bool:
+            return member.ready
+
+        await eventually(is_ready, within=READY_WITHIN)
+
+    def _env(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "TODOKE_CONFIG": str(self._config),
+            "TODOKE_DATA": str(self.data),
+            "TODOKE_KAFKA__BOOTSTRAP_SERVERS": self.kafka,
+            "TODOKE_CLICKHOUSE__PORT": str(self._clickhouse_port),
+            "TODOKE_TOPICS__SHARDS": str(SHARDS),
+            "TODOKE_TOPICS__REPLICATION_FACTOR": "1",
+            "TODOKE_TOPICS__FSYNC": "true",
+        }
+
+    async def _keep(self, name: str, member: _Member) -> None:
+        while not self._stopping:
+            member.ready = False
+            log = self.data / "logs" / f"{name}.log"
+            member.process = process = await start_child(member.argv, env=member.env, log_path=log)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.created = psutil.Process(process.pid).create_time()
+            probe = asyncio.create_task(self._probe(name, member))
+            await process.wait()
+            probe.cancel()
+            member.ready = False
+            await asyncio.sleep(PAUSE)
+
+    async def _probe(self, name: str, member: _Member) -> None:
+        while not member.ready:
+            await asyncio.sleep(0.1)
+            with contextlib.suppress(OSError, TimeoutError, aiohttp.ClientError):
+                if name == "kafka":
+                    _, writer = await asyncio.open_connection("127.0.0.1", self._kafka_port)
+                    writer.close()
+                    member.ready = True
+                    return
+                port, path = (self._clickhouse_port, "ping") if name == "clickhouse" else (member.port, "readyz")
+                timeout = aiohttp.ClientTimeout(total=2)
+                async with (
+                    aiohttp.ClientSession(timeout=timeout) as session,
+                    session.get(f"http://127.0.0.1:{port}/{path}") as answer,
+                ):
+                    member.ready = answer.status == 200
+
+    async def stop(self) -> int:
+        """End every member in the direction of the flow; give 0, or the exit code of one that ended badly."""
+        self._stopping = True
+        self._running = False
+        worst = 0
+        for kind in STOP_ORDER:
+            names = [name for name in self._members if name == kind or name.rpartition("-")[0] == kind]
+            for name in names:
+                with contextlib.suppress(LookupError, psutil.NoSuchProcess):
+                    self.process(name).send_signal(signal.SIGTERM)
+            for name in names:
+                member = self._members[name]
+                assert member.process is not None
+                async with asyncio.timeout(STOP_WITHIN):
+                    worst = await member.process.wait() or worst
+                    if member.keeper is not None:
+                        await member.keeper
+        self._members.clear()
+        return worst
+
+    async def kill_everything(self) -> None:
+        """Kill all of it at once."""
+        self._stopping = True
+        self._running = False
+        for name in self._members:
+            with contextlib.suppress(LookupError, psutil.NoSuchProcess):
+                kill_family(self.process(name))
+        for member in self._members.values():
+            if member.keeper is not None:
+                await member.keeper
+        self._members.clear()
+
+    async def spawn(self, *arguments: str, env: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
+        """Start the command beside the members; nobody starts it again."""
+        log = self.data / "logs" / "extra.log"
+        return await start_child([str(self._todoke), *arguments], env=self._env() | dict(env or {}), log_path=log)
+
+    async def audit(self, *, wait: float = 120.0) -> tuple[int, str]:
+        """Run ``todoke audit``; give its exit code and what it said."""
+        return await self.command("audit", "--wait", str(wait))
+
+    async def command(self, name: str, *arguments: str) -> tuple[int, str]:
+        """Run another command on this pipeline; give its exit code and what it said."""
+        process = await asyncio.create_subprocess_exec(
+            *(str(self._todoke), name, *arguments),
+            env=self._env(),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        return process.returncode or 0, said.decode()
+
+    async def __aenter__(self) -> Self:
+        for network in self.networks.values():
+            await self._open.enter_async_context(network)
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._running:
+                await self.stop()
+        finally:
+            await self.kill_everything()
+            await self._open.aclose()
