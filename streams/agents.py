@@ -1,13 +1,11 @@
 """The one agent: hands every record of the inbox to its shard, raw."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import faust
 from faust.types import StreamT
 
-from streams.contracts.clock import rfc3339
-from streams.inbox import InboxRecord
+from streams.inbox import InboxRecord, entered_at
 from streams.shards import Shards
 
 
@@ -30,7 +28,7 @@ def create_agent(app: faust.App, inbox: str, shards: Shards, failed: Callable[[E
                         topic=message.topic,
                         shard=message.partition,
                         offset=message.offset,
-                        at=rfc3339(datetime.fromtimestamp(message.timestamp, UTC)),
+                        at=entered_at(message.timestamp),
                         value=message.value or b"",
                     )
                 )

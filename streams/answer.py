@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 import msgspec
 
-from streams.contracts.chain import Link, draw_epoch
+from streams.contracts.chain import RESTORING, Link, draw_epoch
 from streams.contracts.codec import Record, decode, encode
 from streams.contracts.dead_letter import Reason
 from streams.contracts.errors import FormError
@@ -92,10 +92,15 @@ def _seal(outcome: Outcome, inbox: InboxRecord, state: PartitionState, losses: S
     )
 
 
-def found(stamp: int, previous: int | None, at: str, losses: Sequence[Loss]) -> bytes:
-    """Write the record that founds a log: a new epoch, in which the inbox offset behind ``stamp`` is answered next."""
+def found(stamp: int, previous: int | None, at: str, losses: Sequence[Loss], *, restoring: bool = False) -> bytes:
+    """Write the record that founds a log: a new epoch, in which the inbox offset behind ``stamp`` is answered next.
+
+    One that is ``restoring`` is filled from the archive before that, see `streams.restoration`.
+    """
     link = Link(epoch=draw_epoch(), stamp=stamp, previous=previous, founding=True)
     header = {**link.header(), TIME: at, "counts": asdict(Counts())}
+    if restoring:
+        header[RESTORING] = True
     return encode(header, {Outbox.LOSSES.value: _loss_lines(losses)})
 
 

@@ -56,6 +56,7 @@ def correlate(chunk: Record, known: Known, quarantine: Quarantine) -> Outcome:
         unique=sum(unique.values()),
         duplicates=sum(duplicates.values()),
         dead_letters=sum(receipt["dead_lettered"] for receipt in receipts),
+        diverted=len(unreadable),
         lifecycles=len(fold.changed),
     )
     sections: dict[str, bytes] = {

@@ -1,6 +1,9 @@
 """The inbox record as the worker gets it: bytes, and where and when they stood in the log."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from streams.contracts.clock import rfc3339
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,3 +24,8 @@ class InboxRecord:
     """
 
     value: bytes
+
+
+def entered_at(seconds: float) -> str:
+    """Write Kafka's timestamp of a record, in seconds since 1970, as `InboxRecord.at`."""
+    return rfc3339(datetime.fromtimestamp(seconds, UTC))

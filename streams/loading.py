@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 
 from streams.contracts.chain import Chain, Link
 from streams.contracts.codec import decode
+from streams.diversions import Diversions
 from streams.log import Extent, Log
+from streams.restoration import is_restoring
 from streams.state import TIME, PartitionState
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,9 @@ class Loaded:
     written_at: datetime | None
     """When its last record was written."""
 
+    restoring: bool
+    """The log is not complete: see `streams.restoration`."""
+
 
 class Footing:
     """How a reader finds the chain that begins somewhere in the middle of the log.
@@ -58,7 +63,13 @@ class Footing:
 
 
 async def load(
-    log: Log, topic: str, partition: int, horizon_hours: int, *, given_up: Callable[[], bool] = lambda: False
+    log: Log,
+    topic: str,
+    partition: int,
+    horizon_hours: int,
+    *,
+    diversions: Diversions | None = None,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> Loaded:
     """Load the state of a partition.
 
@@ -67,6 +78,7 @@ async def load(
         topic: of the outbox.
         partition: of it.
         horizon_hours: how far back to read.
+        diversions: take note of every record that counts.
         given_up: asked now and then; when it is true, what is given is worth nothing.
 
     Raises:
@@ -79,19 +91,23 @@ async def load(
     footing = Footing(state.chain, at_beginning=start == 0)
     progress = _Progress(partition, start, extent.end)
     written_at: datetime | None = None
+    restoring = False
     async for found in log.read(topic, partition, start, extent.end):
         value = found.value or b""
         record = decode(value)
         last_stamp = state.chain.stamp
         if state.apply(record):
             footing.stepped(Link.of(record.header), last_stamp)
+            restoring = is_restoring(record)
+            if diversions is not None:
+                diversions.note(record.header["counts"])
         written_at = datetime.fromtimestamp(found.timestamp / 1000, UTC)
         progress.tell(found.offset, len(value), state.open_lifecycles)
         if given_up():
             break
         await asyncio.sleep(0)  # a large record takes a while, and heartbeats are to be sent
     progress.tell_end(state)
-    return Loaded(state=state, end=extent.end, written_at=written_at)
+    return Loaded(state=state, end=extent.end, written_at=written_at, restoring=restoring)
 
 
 async def _start(log: Log, topic: str, partition: int, extent: Extent, horizon_hours: int) -> int:
@@ -130,11 +146,11 @@ class _Progress:
 
     def tell_end(self, state: PartitionState) -> None:
         logger.info(
-            "Loaded shard %d: %d lifecycles from %d records, %d MB, in %.1f s; answered up to %s",
+            "Loaded shard %d: %d lifecycles from %d records, %d MB, in %.1f s; inbox offset %d is answered next",
             self._partition,
             state.open_lifecycles,
             self._records,
             self._bytes >> 20,
             time.monotonic() - self._began,
-            state.chain.stamp,
+            state.chain.next_offset(),
         )

@@ -22,6 +22,7 @@ class WorkerMetrics:
 
         self.chunks = counter(catalogue.WORKER_CHUNKS)
         self.dead_letters = counter(catalogue.WORKER_DEAD_LETTERS)
+        self.diverted = counter(catalogue.WORKER_DIVERTED)
         self.duplicates = counter(catalogue.WORKER_DUPLICATES)
         self.events = counter(catalogue.WORKER_EVENTS)
         self.foreign = counter(catalogue.WORKER_FOREIGN)
@@ -47,6 +48,7 @@ class WorkerMetrics:
         self.unique.labels(label).inc(counts.unique)
         self.duplicates.labels(label).inc(counts.duplicates)
         self.dead_letters.labels(label).inc(counts.dead_letters)
+        self.diverted.labels(label).inc(counts.diverted)
 
     def forget(self, partition: int) -> None:
         """Stop telling the state of a partition that another worker has now."""

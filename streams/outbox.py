@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from aiokafka import AIOKafkaProducer
@@ -24,6 +24,9 @@ class ForeignRecordError(PublishError):
 
 CLOSE_SECONDS = 5.0
 """How long to wait for the fate of what is under way. Kafka may be away, and then it takes as long as that."""
+
+ABANDON_SECONDS = 1.0
+"""How long each part of a producer that could not be closed has for ending."""
 
 
 def _create_producer(connection: KafkaConnection, settings: WorkerSettings) -> AIOKafkaProducer:
@@ -150,8 +153,20 @@ class OutboxEnd:
                 await self._producer.stop()
         except TimeoutError:
             logger.warning("Shard %d: what became of the last outbox records is not known", self._partition)
-            await self._producer._sender.close()  # noqa: SLF001 - stop() waits for Kafka for ever
-            await self._producer.client.close()
+            await self._abandon()
+
+    async def _abandon(self) -> None:
+        """Let go of a producer whose ``stop`` did not return: it waits for Kafka for as long as it takes."""
+        parts: list[Callable[[], Awaitable[None]]] = [
+            self._producer._sender.close,  # noqa: SLF001 - the parts of stop()
+            self._producer.client.close,
+        ]
+        for close in parts:
+            try:
+                async with asyncio.timeout(ABANDON_SECONDS):
+                    await close()
+            except TimeoutError:
+                logger.warning("Shard %d: a connection to Kafka is left for the system to close", self._partition)
 
     async def _send_all(self) -> None:
         while True:

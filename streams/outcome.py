@@ -17,6 +17,9 @@ class Counts:
     dead_letters: int = 0
     """Found by ingest or by the worker; the parts of one count once."""
 
+    diverted: int = 0
+    """Events that the worker itself sent to the dead letters; 1 for a record that cannot be taken apart."""
+
     lifecycles: int = 0
     """That changed."""
 

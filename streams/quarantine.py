@@ -60,7 +60,7 @@ class Quarantine:
         """Give up on a record that cannot even be taken apart."""
         return Outcome(
             sections={Outbox.DEAD_LETTERS: self.letter(self.record.value, reason, detail)},
-            counts=Counts(dead_letters=1),
+            counts=Counts(dead_letters=1, diverted=1),
         )
 
     def all_events(self, chunk: Record, reason: Reason, detail: str) -> Outcome:
@@ -75,6 +75,8 @@ class Quarantine:
                 Outbox.ANSWERED: chunk.section(Inbox.ANSWERED),
             },
             counts=Counts(
-                events=events.count(b"\n"), dead_letters=sum(receipt["dead_lettered"] for receipt in receipts)
+                events=events.count(b"\n"),
+                dead_letters=sum(receipt["dead_lettered"] for receipt in receipts),
+                diverted=max(1, events.count(b"\n")),
             ),
         )

@@ -11,6 +11,7 @@ from faust.types import TP
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from streams.app import WorkerApp, create_app
+from streams.archive import Archive
 from streams.contracts.clock import Clock, Deadline, SystemClock
 from streams.contracts.errors import ConfigurationError, TodokeError
 from streams.contracts.kafka import KafkaConnection
@@ -18,8 +19,8 @@ from streams.contracts.topics import Topics
 from streams.log import Log
 from streams.metrics import WorkerMetrics
 from streams.settings import WorkerSettings
-from streams.shard import Surroundings
 from streams.shards import Shards
+from streams.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +40,24 @@ class WorkerRole:
         settings: WorkerSettings,
         connection: KafkaConnection,
         topics: Topics,
+        archive: Archive | None = None,
         clock: Clock | None = None,
         registry: CollectorRegistry = REGISTRY,
     ) -> None:
+        """Make it, idle.
+
+        Args:
+            settings: of the worker.
+            connection: to Kafka.
+            topics: of the pipeline.
+            archive: asked when the log of a shard is empty; ``None`` where nothing is known beyond Kafka.
+            clock: the wall clock, for what is kept alive once a day.
+            registry: of the metrics.
+        """
         self._settings = settings
         self._connection = connection
         self._topics = topics
+        self._archive = archive
         self._clock = clock or SystemClock()
         self._metrics = WorkerMetrics(registry)
         self._log = Log(connection)
@@ -66,13 +79,12 @@ class WorkerRole:
         try:
             await self._log.start()
             self._exits.push_async_callback(self._log.stop)
-            await self._check_topics()
-            await self._start_app()
+            await self._start_app(await self._check_topics())
         except BaseException:
             await self._exits.aclose()
             raise
 
-    async def _start_app(self) -> None:
+    async def _start_app(self, shards: int) -> None:
         inbox = self._topics.inbox.name
         app = create_app(self._settings, self._connection, inbox, self._shards, failed=self._fail)
         self._app = app
@@ -80,7 +92,9 @@ class WorkerRole:
             connection=self._connection,
             log=self._log,
             topics=self._topics,
+            shards=shards,
             settings=self._settings,
+            archive=self._archive,
             metrics=self._metrics,
             clock=self._clock,
             version=version("todoke"),
@@ -154,9 +168,11 @@ class WorkerRole:
     def readiness(self) -> tuple[bool, Mapping[str, Any]]:
         """Tell whether every assigned partition is loaded and worked on, and where each is."""
         ready = self._shards.ready and self._failure is None and not self._ended.is_set()
-        return ready, {"group": self._settings.group, "shards": self._shards.report()}
+        state = {"group": self._settings.group, "shards": self._shards.report()}
+        return ready, state if self._failure is None else {**state, "failure": str(self._failure)}
 
-    async def _check_topics(self) -> None:
+    async def _check_topics(self) -> int:
+        """Tell how many shards there are."""
         names = (self._topics.inbox.name, self._topics.outbox.name)
         counts = [await self._log.partitions(name) for name in names]
         for name, count in zip(names, counts, strict=True):
@@ -167,6 +183,7 @@ class WorkerRole:
                 f"topics {names[0]!r} and {names[1]!r} must have as many partitions as each other, they have "
                 f"{counts[0]} and {counts[1]}: add the missing ones"
             )
+        return counts[0]
 
     async def _commit(self, app: WorkerApp) -> None:
         while True:

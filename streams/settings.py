@@ -36,6 +36,17 @@ class WorkerSettings(BaseModel):
     buffer: int = Field(default=16, ge=1, le=1000, description="inbox records read ahead, 1 to 1000")
     """Inbox records that stand before the correlation, each of up to 900 KB."""
 
+    dead_letter_run: int = Field(default=10, ge=0, description="records in a row, 0 or more")
+    """Inbox records in a row that may go to the dead letters as a whole because the worker cannot work with them. The
+    next one stops it: then it is the worker that is wrong, and another version of it goes on there."""
+
+    dead_letter_ratio: float = Field(default=0.05, ge=0, le=1, description="0 to 1")
+    """Share of the events of a partition's last 1000 inbox records that may go there for this reason."""
+
+    rebuild: bool | None = Field(default=None, description="true or false; default: where [clickhouse] is configured")
+    """Whether a worker that finds the outbox of a partition empty restores from ClickHouse what it had said, so that
+    resends are still recognised. It waits for ClickHouse then."""
+
     compression: Compression = Field(default=Compression.ZSTD, description="compression of the outbox")
     """Compression of outbox records."""
 

@@ -3,37 +3,26 @@
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
+import msgspec
 from aiokafka.errors import KafkaError
 
-from streams.answer import answer, found, repeat
-from streams.contracts.clock import Clock, rfc3339
+from streams.answer import Answer, answer, repeat
+from streams.beginning import RETRY_SECONDS, Beginning, Work
 from streams.contracts.errors import PublishError, TodokeError
-from streams.contracts.kafka import KafkaConnection
-from streams.contracts.sections import Loss
-from streams.contracts.topics import Topics
+from streams.contracts.sections import Loss, Outbox
+from streams.diversions import DivertedTooMuchError
 from streams.inbox import InboxRecord
-from streams.loading import load
-from streams.log import Extent, Log
-from streams.metrics import WorkerMetrics
-from streams.outbox import CLOSE_SECONDS, ForeignRecordError, OutboxEnd
-from streams.settings import WorkerSettings
-from streams.state import BEGINNING, PartitionState
+from streams.log import Extent
+from streams.outbox import CLOSE_SECONDS, ForeignRecordError
+from streams.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS = 1.0
-"""Between two tries to begin a shard while Kafka does not answer, or takes nothing."""
-
 SETTLE_SECONDS = 0.5
 """What was read before a correction of the place may still come for this long; it calls for no further one."""
-
-HOURS_PER_DAY = 24
 
 REPEAT_AFTER = timedelta(days=1)
 """How long the outbox is left alone. It is kept for longer than that."""
@@ -45,40 +34,12 @@ class StalledError(TodokeError):
     retriable = True
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Surroundings:
-    """What all shards of a worker share."""
-
-    connection: KafkaConnection
-    log: Log
-    topics: Topics
-    settings: WorkerSettings
-    metrics: WorkerMetrics
-    clock: Clock
-    version: str
-
-    place: Callable[[int, int], Awaitable[None]]
-    """Has the consumer read a partition from an offset on. Does nothing while the partition is not assigned."""
-
-    changed: Callable[[], None]
-    """Called when a shard has come further."""
-
-    fail: Callable[[Exception], None]
-    """Called with what ends the worker."""
+class _Letter(msgspec.Struct, gc=False):
+    reason: str
+    detail: str
 
 
-@dataclass(slots=True)
-class _Work:
-    """One life of a shard, from one load of its state to the next."""
-
-    state: PartitionState
-    next: int
-    """The inbox offset to be answered next."""
-    end: OutboxEnd
-    written_at: datetime
-    """When the outbox was last written to, or later."""
-    holes: list[range] = field(default_factory=list)
-    """Offsets that were passed over and are not told of yet."""
+_letters = msgspec.json.Decoder(_Letter)
 
 
 class Shard:
@@ -93,7 +54,7 @@ class Shard:
         self.number = number
         self._around = surroundings
         self._label = str(number)
-        self._work: _Work | None = None
+        self._work: Work | None = None
         self._suspended = False
         self._cause: str | None = None
         self._astray = False
@@ -102,6 +63,7 @@ class Shard:
         self._moved = asyncio.Event()
         self._stood = 0.0
         self._answered_when_seen: int | None = None
+        self._beginning = Beginning(number, surroundings, given_up=lambda: self._closing, failed=self._failed)
         self._keeper = asyncio.create_task(self._keep(), name=f"shard {number}")
 
     # What Faust's side asks.
@@ -123,7 +85,11 @@ class Shard:
         return None if stamp is None else stamp + 1
 
     async def take(self, record: InboxRecord) -> None:
-        """Answer a record, if it is the next one. Waits while too many answers are under way."""
+        """Answer a record, if it is the next one. Waits while too many answers are under way.
+
+        Raises:
+            DivertedTooMuchError: it would go to the dead letters, like too many before it. It is not answered.
+        """
         work = self._work
         if work is None or self._suspended or record.offset < work.next:
             return
@@ -136,8 +102,10 @@ class Shard:
             Loss(shard=self.number, first=hole.start, last=hole.stop - 1, found_at=record.at) for hole in work.holes
         ]
         told = answer(record, work.state, losses, self._around.version)
+        self._refuse_too_many(told, work)
         work.holes.clear()
         work.state.apply(told.record, told.keys)
+        work.diversions.note(told.record.header["counts"])
         work.next = record.offset + 1
         work.end.append(told.value, told.stamp)
         work.written_at = self._around.clock.now()
@@ -145,8 +113,20 @@ class Shard:
         self._around.metrics.answered(self.number, told.counts)
         self._around.metrics.open_lifecycles.labels(self._label).set(work.state.open_lifecycles)
 
-    def _is_next(self, record: InboxRecord, work: _Work) -> bool:
+    def _is_next(self, record: InboxRecord, work: Work) -> bool:
         return work is self._work and not self._suspended and record.offset == work.next
+
+    def _refuse_too_many(self, told: Answer, work: Work) -> None:
+        why = work.diversions.refusal(told.record.header["counts"])
+        if why is None:
+            return
+        said = _letters.decode_lines(told.record.section(Outbox.DEAD_LETTERS))[-1]
+        raise DivertedTooMuchError(
+            f"shard {self.number}, inbox offset {told.stamp}: this version ({self._around.version}) of todoke can make "
+            f"nothing of {told.counts.diverted} of its events ({said.reason}: {said.detail}), and {why}. It is not "
+            "answered, and the worker stops: start a version that can read it, which goes on here; or raise that "
+            "setting, and it goes to the dead letters"
+        )
 
     async def suspend(self) -> None:
         """Take nothing more, since the partition may go to another worker; return when all answers are durable."""
@@ -181,12 +161,12 @@ class Shard:
         if extent.end < work.next:
             self._begin_again("inbox recreated")
         elif extent.begin > work.next:
-            self._pass_over(work, extent.begin)
+            self._beginning.pass_over(work, extent.begin)
             self._call_back()
         self._watch(work, extent, seconds)
         self._keep_alive(work)
 
-    def _keep_alive(self, work: _Work) -> None:
+    def _keep_alive(self, work: Work) -> None:
         """Write something once a day, so that retention never takes the record that the chain hangs on."""
         now = self._around.clock.now()
         stamp = work.state.chain.stamp
@@ -194,7 +174,7 @@ class Shard:
             work.end.append(repeat(work.state), stamp)
             work.written_at = now
 
-    def _watch(self, work: _Work, extent: Extent, seconds: float) -> None:
+    def _watch(self, work: Work, extent: Extent, seconds: float) -> None:
         answered = self.answered
         if answered != self._answered_when_seen or work.next >= extent.end:
             self._answered_when_seen = answered
@@ -232,7 +212,7 @@ class Shard:
     async def _keep(self) -> None:
         """Begin, and begin again whenever what is known turns out too old."""
         try:
-            while (work := await self._begin()) is not None:
+            while (work := await self._beginning.work()) is not None:
                 self._work = work
                 self._cause, self._suspended = None, False
                 self._around.changed()
@@ -248,7 +228,7 @@ class Shard:
             logger.exception("Shard %d cannot be worked on", self.number)
             self._around.fail(error)
 
-    async def _tend(self, work: _Work) -> None:
+    async def _tend(self, work: Work) -> None:
         """Correct the place that is read from when need be; return when the shard must begin again."""
         while not self._over():
             await self._attention.wait()
@@ -267,7 +247,7 @@ class Shard:
     def _over(self) -> bool:
         return self._cause is not None or self._closing
 
-    async def _set_right(self, work: _Work) -> None:
+    async def _set_right(self, work: Work) -> None:
         """Find the first record that is there and not answered, and read on from it."""
         around = self._around
         if self._suspended:
@@ -275,29 +255,20 @@ class Shard:
             if extent.end != work.end.end:
                 self._begin_again("written by another worker meanwhile")
                 return
+            inbox = await around.log.extent(around.topics.inbox.name, self.number)
+            if await self._beginning.is_other_inbox(work.state, inbox):
+                self._begin_again("inbox recreated")
+                return
             self._suspended = False
         before = work.next
         there = await around.log.goes_on_at(around.topics.inbox.name, self.number, before)
         if there > before == work.next:
-            self._pass_over(work, there)
+            self._beginning.pass_over(work, there)
         around.metrics.seeks.labels(self._label).inc()
         await self._place(work)
 
-    async def _place(self, work: _Work) -> None:
+    async def _place(self, work: Work) -> None:
         await self._around.place(self.number, work.next)
-
-    def _pass_over(self, work: _Work, to: int) -> None:
-        hole = range(work.next, to)
-        logger.error(
-            "Shard %d: the inbox no longer holds offsets %d to %d, they are lost; it goes on behind them",
-            self.number,
-            hole.start,
-            hole.stop - 1,
-        )
-        self._around.metrics.losses.labels(self._label).inc(len(hole))
-        work.holes.append(hole)
-        work.next = to
-        self._around.changed()
 
     def _call_back(self) -> None:
         self._astray = True
@@ -320,93 +291,3 @@ class Shard:
         work, self._work = self._work, None
         if work is not None:
             await work.end.close()
-
-    # Beginning.
-
-    async def _begin(self) -> _Work | None:
-        """Load what is known, found the log if there is none, and find where to go on.
-
-        Tries until Kafka answers; gives ``None`` when the shard is closed meanwhile.
-        """
-        while not self._closing:
-            try:
-                work = await self._try_to_begin()
-            except (KafkaError, PublishError, OSError) as error:
-                logger.warning("Shard %d cannot be loaded now, trying again: %r", self.number, error)
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                if work is not None:
-                    return work
-        return None
-
-    async def _try_to_begin(self) -> _Work | None:
-        """Begin, or found the log and give ``None``: whichever founding came first in the log is then loaded."""
-        around = self._around
-        topics, settings = around.topics, around.settings
-        started = time.monotonic()
-        loaded = await load(
-            around.log,
-            topics.outbox.name,
-            self.number,
-            settings.horizon_days * HOURS_PER_DAY,
-            given_up=lambda: self._closing,
-        )
-        if self._closing:
-            return None
-        around.metrics.load_seconds.labels(self._label).observe(time.monotonic() - started)
-        state = loaded.state
-        inbox = await around.log.extent(topics.inbox.name, self.number)
-        if state.chain.stamp is None or inbox.end < state.chain.next_offset():
-            await self._found(state, inbox)
-            return None
-        work = _Work(
-            state=state,
-            next=state.chain.next_offset(),
-            end=self._end(loaded.end, self._failed),
-            written_at=loaded.written_at or around.clock.now(),
-        )
-        await work.end.open()
-        if inbox.begin > work.next:
-            self._pass_over(work, inbox.begin)
-        around.metrics.open_lifecycles.labels(self._label).set(state.open_lifecycles)
-        return work
-
-    async def _found(self, state: PartitionState, inbox: Extent) -> None:
-        """Open an epoch behind everything that is there."""
-        chain = state.chain
-        losses = []
-        if chain.stamp is not None:
-            logger.error(
-                "Shard %d: %d inbox records were answered, now the inbox ends at %d, so it was made anew. What the old "
-                "one held and nobody had answered is lost",
-                self.number,
-                chain.next_offset(),
-                inbox.end,
-            )
-            # How much that is, nobody knows: the span is empty.
-            now = rfc3339(self._around.clock.now())
-            losses = [Loss(shard=self.number, first=chain.next_offset(), last=chain.stamp, found_at=now)]
-        value = found(inbox.begin - 1, chain.stamp, state.time or BEGINNING, losses)
-        failures: list[PublishError] = []
-        extent = await self._around.log.extent(self._around.topics.outbox.name, self.number)
-        end = self._end(extent.end, failures.append)
-        await end.open()
-        end.append(value, inbox.begin - 1)
-        await end.flushed()
-        await end.close()
-        # Another worker may have founded it at the same time: then the next load finds whose record came first.
-        if failures and not isinstance(failures[0], ForeignRecordError):
-            raise failures[0]
-        logger.info("Shard %d: a log was founded behind inbox offset %d", self.number, inbox.begin - 1)
-
-    def _end(self, offset: int, failed: Callable[[PublishError], None]) -> OutboxEnd:
-        around = self._around
-        return OutboxEnd(
-            around.connection,
-            around.settings,
-            topic=around.topics.outbox.name,
-            partition=self.number,
-            end=offset,
-            acknowledged=around.changed,
-            failed=failed,
-        )

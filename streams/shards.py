@@ -9,7 +9,8 @@ from aiokafka.errors import KafkaError
 
 from streams.inbox import InboxRecord
 from streams.log import Log
-from streams.shard import Shard, Surroundings
+from streams.shard import Shard
+from streams.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 

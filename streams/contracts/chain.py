@@ -8,8 +8,9 @@ recognised by everybody who reads the log, in the same way, without asking anyon
   that is no longer the last one;
 - a record that was written behind one that got lost has a ``previous`` that never came.
 
-A record without sections may repeat the last stamp (``previous`` is the stamp itself): so the writer keeps a log alive
-in which nothing happens, since retention would take the record that everybody continues from.
+A record that answers nothing may repeat the last stamp (``previous`` is the stamp itself). So the writer keeps a log
+alive in which nothing happens, since retention would take the record that everybody continues from; and so it restores
+what a lost log had said, before it answers anything.
 
 The writer reads its own log by the same rule when it starts and continues from where the readers are.
 """
@@ -18,6 +19,10 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
+
+RESTORING = "restoring"
+"""Key of an outbox record's header, true in every record of a log that its writer is still filling with what a lost one
+had said. Such records tell nothing that was not told before."""
 
 BEFORE_FIRST = -1
 """The stamp of a log in which nothing has been answered yet."""

@@ -39,6 +39,9 @@ WORKER_CHUNKS = Metric("todoke_worker_chunks", "Inbox records that were answered
 WORKER_DEAD_LETTERS = Metric(
     "todoke_worker_dead_letters", "What went to the dead letters, ingest's included.", ("partition",)
 )
+WORKER_DIVERTED = Metric(
+    "todoke_worker_diverted_events", "Events that the worker itself sent to the dead letters.", ("partition",)
+)
 WORKER_DUPLICATES = Metric("todoke_worker_duplicates", "Events that were known already.", ("partition",))
 WORKER_EVENTS = Metric("todoke_worker_events", "Events that were read, duplicates included.", ("partition",))
 WORKER_FOREIGN = Metric(
@@ -81,3 +84,14 @@ SINK_LOST_RECORDS = Metric(
 )
 SINK_PARTITIONS = Metric("todoke_sink_partitions", "Partitions that this sink reads.", ("sink",))
 SINK_WAITING_BYTES = Metric("todoke_sink_waiting_bytes", "Bytes that are read and not delivered yet.", ("sink",))
+
+# books
+
+BOOKS_AUDIT_SECONDS = Metric("todoke_books_audit_seconds", "How long the last audit took.")
+BOOKS_AUDITED_AT = Metric("todoke_books_audited_timestamp_seconds", "When the last audit began, in seconds since 1970.")
+BOOKS_BALANCED = Metric(
+    "todoke_books_balanced", "1 while the books balance, or lack only what a stage has not worked off yet."
+)
+BOOKS_BEHIND = Metric("todoke_books_stage_behind_records", "Records that a stage has not worked off.", ("stage",))
+BOOKS_MISSING_EVENTS = Metric("todoke_books_missing_events", "Events that answered posts lack in ClickHouse.")
+BOOKS_RECEIPTS = Metric("todoke_books_receipts", "Posts by status: balanced, missing, excess, unanswered.", ("status",))

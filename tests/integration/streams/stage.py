@@ -6,6 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -13,12 +14,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from prometheus_client import CollectorRegistry
 
+from streams.archive import Archive
 from streams.contracts.chain import Chain, Link
 from streams.contracts.clock import Clock, Deadline, SystemClock
 from streams.contracts.codec import FORM_HEADER, Record, decode
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.sections import Outbox
 from streams.contracts.topics import Topic, Topics, topics
+from streams.inbox import entered_at
 from streams.log import Log
 from streams.role import WorkerRole
 from streams.settings import WorkerSettings
@@ -97,13 +100,23 @@ class Stage:
         finally:
             await producer.stop()
 
-    async def put(self, chunks: Sequence[bytes | None], shard: int = 0, *, topic: Topic | None = None) -> int:
-        """Write records to the inbox; give the offset of the last one."""
+    async def put(
+        self, chunks: Sequence[bytes | None], shard: int = 0, *, topic: Topic | None = None, at: str | None = None
+    ) -> int:
+        """Write records to the inbox, entering it at a time; give the offset of the last one."""
         name = (topic or self.topics.inbox).name
+        milliseconds = None if at is None else round(datetime.fromisoformat(at).timestamp() * 1000)
         async with self.producer() as producer:
             sent = [
                 # aiokafka takes a record without a value only if it has a key.
-                await producer.send(name, chunk, None if chunk else b"key", partition=shard, headers=[FORM_HEADER])
+                await producer.send(
+                    name,
+                    chunk,
+                    None if chunk else b"key",
+                    partition=shard,
+                    timestamp_ms=milliseconds,
+                    headers=[FORM_HEADER],
+                )
                 for chunk in chunks
             ]
             return int((await asyncio.gather(*sent))[-1].offset)
@@ -131,6 +144,13 @@ class Stage:
             await consumer.stop()
         return told
 
+    async def entered(self, offset: int, shard: int = 0) -> str:
+        """Tell when a record entered the inbox."""
+        async with Log(self.connection) as log:
+            async for record in log.read(self.topics.inbox.name, shard, offset, offset + 1):
+                return entered_at(record.timestamp / 1000)
+        raise LookupError(f"the inbox has no offset {offset}")
+
     async def extent(self, topic: Topic) -> int:
         """Count the records of a topic that there ever were, in all shards."""
         async with Log(self.connection) as log:
@@ -150,12 +170,19 @@ class Stage:
             await consumer.stop()
 
     def worker(
-        self, *, instance: str | None = None, session_timeout: float = 6, clock: Clock | None = None, **settings: Any
+        self,
+        *,
+        instance: str | None = None,
+        session_timeout: float = 6,
+        archive: Archive | None = None,
+        clock: Clock | None = None,
+        **settings: Any,
     ) -> WorkerRole:
         return WorkerRole(
             settings=WorkerSettings(group=self.group, instance=instance, session_timeout=session_timeout, **settings),
             connection=self.connection,
             topics=self.topics,
+            archive=archive,
             clock=clock,
             registry=CollectorRegistry(),
         )

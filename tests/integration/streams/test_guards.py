@@ -1,6 +1,7 @@
 """What stands between the worker and wrong counts: the chain, the gap check, its own offsets, reloads."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -9,6 +10,7 @@ from faust.types import TP
 from deploy.embedded.kafka import EmbeddedKafka
 from streams.answer import answer, found
 from streams.contracts.chain import Link
+from streams.contracts.clock import rfc3339
 from streams.contracts.codec import FORM_HEADER, encode
 from streams.contracts.dead_letter import Reason
 from streams.contracts.errors import ConfigurationError
@@ -22,8 +24,6 @@ from streams.state import BEGINNING, PartitionState
 from tests.chunks import make_chunk, make_event, rows
 from tests.eventually import eventually
 from tests.integration.streams.stage import Stage, Told, stage_in, unique_ids
-
-AT = "2026-03-02T00:10:00.000Z"
 
 
 def mails(start: int, end: int, **given: str) -> list[Event]:
@@ -52,9 +52,9 @@ def state_after(told: Told) -> PartitionState:
     return state
 
 
-def zombie_answer(told: Told, chunk: bytes, offset: int) -> bytes:
+def zombie_answer(told: Told, chunk: bytes, offset: int, at: str) -> bytes:
     """Answer as a worker does that knows no more than this."""
-    record = InboxRecord(topic="inbox", shard=0, offset=offset, at=AT, value=chunk)
+    record = InboxRecord(topic="inbox", shard=0, offset=offset, at=at, value=chunk)
     return answer(record, state_after(told), [], "zombie").value
 
 
@@ -65,7 +65,7 @@ async def test_a_record_that_a_zombie_writes_again_is_ignored(stage: Stage) -> N
         await worker.until_idle()
         knew_nothing = await stage.told()
         knew_nothing.records = knew_nothing.records[:1]
-        await write(stage, zombie_answer(knew_nothing, make_chunk(events[:10]), 0))
+        await write(stage, zombie_answer(knew_nothing, make_chunk(events[:10]), 0, await stage.entered(0)))
         await stage.put([make_chunk(events[at : at + 10]) for at in (10, 0, 20, 30)])
         await worker.until_idle()
 
@@ -81,8 +81,9 @@ async def test_an_answer_that_another_worker_gave_first_is_the_one_that_counts(s
     async with stage.running() as worker:
         await stage.put([make_chunk(events[:10])])
         await worker.until_idle()
-        await write(stage, zombie_answer(await stage.told(), chunk, 1))
-        await stage.put([chunk, make_chunk(events[15:25]), make_chunk(events[25:])])
+        at = rfc3339(datetime.now(UTC))
+        await write(stage, zombie_answer(await stage.told(), chunk, 1, at))
+        await stage.put([chunk, make_chunk(events[15:25]), make_chunk(events[25:])], at=at)
         await worker.until_idle()
 
     told = await stage.told()
@@ -98,12 +99,13 @@ async def test_a_worker_learns_what_another_one_answered_otherwise(stage: Stage)
     async with stage.running() as worker:
         await stage.put([make_chunk(events[:10])])
         await worker.until_idle()
-        quarantine = Quarantine(InboxRecord(topic="inbox", shard=0, offset=1, at=AT, value=chunk), "0.0")
+        at = rfc3339(datetime.now(UTC))
+        quarantine = Quarantine(InboxRecord(topic="inbox", shard=0, offset=1, at=at, value=chunk), "0.0")
         outcome = quarantine.whole_record(Reason.CHUNK_POISON, "not known here")
         chain = (await stage.told()).chain
         link = Link(epoch=chain.epoch or "", stamp=1, previous=chain.stamp)
-        await write(stage, encode({**link.header(), "time": AT, "counts": {}}, outcome.sections))
-        await stage.put([chunk])
+        await write(stage, encode({**link.header(), "time": at, "counts": {}}, outcome.sections))
+        await stage.put([chunk], at=at)
         await worker.until_idle()
         await stage.put([chunk])
         await worker.until_idle()
@@ -118,7 +120,7 @@ async def test_a_worker_follows_into_an_epoch_that_another_one_opened(stage: Sta
     async with stage.running() as worker:
         await stage.put([make_chunk(events[:10])])
         await worker.until_idle()
-        await write(stage, found(0, 0, AT, []))
+        await write(stage, found(0, 0, await stage.entered(0), []))
         await stage.put([make_chunk(events[10:20]), make_chunk(events[20:])])
         await worker.until_idle()
 
@@ -327,6 +329,21 @@ async def test_an_inbox_that_was_made_anew_begins_a_new_epoch(stage: Stage) -> N
     assert stamps(told) == [-1, 0, 1, 2, 3, -1, 0, 1]
     assert len({record.header["epoch"] for record in told.records}) == 2
     assert [(loss["first"], loss["last"]) for loss in told.rows(Outbox.LOSSES)] == [(4, 3)]
+
+
+async def test_an_inbox_that_was_made_anew_and_grew_beyond_the_last_answer_is_noticed(stage: Stage) -> None:
+    events = mails(0, 90)
+    await stage.put([make_chunk(events[at : at + 10]) for at in range(0, 20, 10)])
+    await stage.work_off()
+    await recreate_inbox(stage)
+    await stage.put([make_chunk(events[at : at + 10]) for at in range(20, 90, 10)])
+
+    await stage.work_off()
+
+    told = await stage.told()
+    assert unique_ids(told) == once(*events)
+    assert stamps(told) == [-1, 0, 1, *range(-1, 7)]
+    assert [(loss["first"], loss["last"]) for loss in told.rows(Outbox.LOSSES)] == [(2, 1)]
 
 
 async def test_a_worker_notices_that_its_inbox_was_made_anew(stage: Stage) -> None:
