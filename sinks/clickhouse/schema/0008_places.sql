@@ -13,7 +13,7 @@ alter table receipt_parts
     ))),
     add column if not exists arrivals SimpleAggregateFunction(sum, UInt64) default length(places),
     add column if not exists numbers SimpleAggregateFunction(groupBitOr, UInt64)
-        default arrayReduce('groupBitOr', arrayMap(part -> bitShiftLeft(1::UInt64, part % 64), places.part)),
+        default arrayReduce('groupBitOr', arrayMap(place -> bitShiftLeft(1::UInt64, place.part % 64), places)),
     add index if not exists by_received_at received_at type minmax granularity 1;
 
 create or replace view receipts as
