@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import findings as kinds
+from tests.chaos.disk import small_disks
 from tests.chaos.faults import Faults, Tally
 from tests.chaos.findings import Findings
 from tests.chaos.fleet import Fleet
@@ -118,6 +119,7 @@ class Campaign:
             self.pipeline = Fleet(folder / "data", config=config, seed=seed, todoke=options.todoke)
         self.outcome = Outcome(seed=seed, form=options.form_of(seed))
         self._seed = seed
+        self._disks: dict[str, Path] = {}
         self._options = options
         self._items = draw_items(seed, options.rounds, events=options.events, seconds=options.seconds)
         self._provider = Provider(self.pipeline.addresses, seed, self.outcome.ledger)
@@ -125,7 +127,7 @@ class Campaign:
     async def run(self) -> Outcome:
         """Run all rounds, or until one finds something wrong."""
         began = time.monotonic()
-        async with self.pipeline:
+        async with small_disks(self.pipeline.data, keep=self._found_any) as self._disks, self.pipeline:
             for number, items in enumerate(self._items):
                 await self._round(number, items)
                 await self._judge()
@@ -138,10 +140,13 @@ class Campaign:
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
 
+    def _found_any(self) -> bool:
+        return bool(self.outcome.found)
+
     async def _round(self, number: int, items: list[Item]) -> None:
         options, outcome = self._options, self.outcome
         name = f"{self._seed}.{number}"
-        faults = Faults(self.pipeline, outcome.tally, name)
+        faults = Faults(self.pipeline, outcome.tally, name, self._disks)
         async with _beside(watch(self.pipeline, outcome.sight, self._outstanding)), _beside(faults.keep_up()):
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._provider.send(items, options.seconds))
@@ -156,13 +161,17 @@ class Campaign:
             outcome.found.note(kinds.STUCK, f"`todoke up` ended by itself: {words}")
 
     def _plan(self, name: str) -> list[Fault]:
+        impossible = set()
+        if not self.pipeline.networks:
+            impossible.add(Kind.NETWORK)
+        if not self._disks:
+            impossible.add(Kind.DISK_FULL)
         return draw_plan(
             name,
             self.pipeline.roles,
-            networks=bool(self.pipeline.networks),
             seconds=self._options.seconds,
             pause=self._options.pause,
-            kinds=self._options.kinds,
+            kinds={kind for kind in self._options.kinds or Kind if kind not in impossible},
         )
 
     def _outstanding(self, count: int) -> bool:
@@ -182,10 +191,11 @@ class Campaign:
             receipts=await rows(address, "select * from mail.receipts"),
             suppressions=await rows(address, "select * from mail.suppressions"),
             stats_hourly=await rows(address, "select * from mail.stats_hourly"),
-            dead_letters=await rows(address, "select * from mail.dead_letters"),
+            dead_letters=await rows(address, "select * replace (base64Encode(raw) as raw) from mail.dead_letters"),
         )
         self.outcome.rows = len(tables.events)
-        judge_tables(tables, self.outcome.ledger, found)
+        poisoned = self.outcome.tally.poisoned
+        judge_tables(tables, self.outcome.ledger, poisoned, found)
         kafka = self.pipeline.kafka
         topics = Topics(
             events=await committed_records(kafka, "mail.events"),
@@ -193,7 +203,7 @@ class Campaign:
             suppressions=await committed_records(kafka, "mail.suppressions"),
             deadletter=await committed_records(kafka, "mail.deadletter"),
         )
-        judge_topics(tables.events, topics, found)
+        judge_topics(tables.events, topics, poisoned, found)
 
 
 @contextlib.asynccontextmanager

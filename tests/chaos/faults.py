@@ -4,12 +4,16 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
+from tests.chaos.disk import empty, fill
 from tests.chaos.pipeline import Pipeline
 from tests.chaos.plan import EVERYTHING, Fault, Kind
+from tests.chaos.poison import Poisoned, poison
 from tests.chaos.proxy import Weather
 from tests.eventually import eventually
 from tests.traffic.chance import chance
@@ -20,7 +24,7 @@ RECOVERED_WITHIN = 180.0
 """Seconds."""
 GONE_WITHIN = 40.0
 """Seconds that a role may take to end when it is told to."""
-LASTING = frozenset({Kind.FREEZE, Kind.EXTRA, Kind.NETWORK})
+LASTING = frozenset({Kind.FREEZE, Kind.EXTRA, Kind.NETWORK, Kind.POISON, Kind.DISK_FULL})
 """Kinds that last a while, and whose recovery is not measured."""
 
 
@@ -38,15 +42,25 @@ class Tally:
     ended_by_itself: list[str] = field(default_factory=list)
     """What `todoke up` said when it ended without having been told to."""
     unrecovered: list[str] = field(default_factory=list)
+    poisoned: Poisoned = field(default_factory=Poisoned)
 
 
 class Faults:
     """The hand that breaks things."""
 
-    def __init__(self, pipeline: Pipeline, tally: Tally, seed: object) -> None:
+    def __init__(self, pipeline: Pipeline, tally: Tally, seed: object, disks: Mapping[str, Path]) -> None:
+        """Aim at a pipeline.
+
+        Args:
+            pipeline: the victim.
+            tally: to write into.
+            seed: what is drawn depends on it.
+            disks: the servers' own, which may be filled.
+        """
         self._pipeline = pipeline
         self._tally = tally
         self._draw = chance("faults", seed)
+        self._disks = disks
         self._whole = asyncio.Lock()
 
     async def inflict(self, fault: Fault) -> None:
@@ -92,12 +106,23 @@ class Faults:
                     self._tally.kills += len(self._pipeline.run["pids"])
                     await self._pipeline.kill_everything()
                     await self._start()
+            case _:
+                await self._for_a_while(fault)
+
+    async def _for_a_while(self, fault: Fault) -> None:
+        match fault.kind:
             case Kind.FREEZE:
                 await self._freeze(fault)
             case Kind.EXTRA:
                 await self._extra(fault)
             case Kind.NETWORK:
                 await self._network(fault)
+            case Kind.POISON:
+                await poison(self._pipeline.kafka, self._draw, self._tally.poisoned)
+            case Kind.DISK_FULL:
+                await self._fill(self._disks[fault.victim], fault.seconds)
+            case _:
+                raise ValueError(f"nothing is known to be done for {fault}")
             case Kind.RESTART:
                 async with self._whole:
                     await self._pipeline.stop()
@@ -130,6 +155,13 @@ class Faults:
         except TimeoutError:
             process.kill()
             self._tally.unrecovered.append(f"{fault}: did not end within {GONE_WITHIN:g} s of SIGTERM")
+
+    async def _fill(self, disk: Path, seconds: float) -> None:
+        await asyncio.to_thread(fill, disk)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            empty(disk)
 
     async def _network(self, fault: Fault) -> None:
         networks = [

@@ -4,6 +4,7 @@ Pure, and independent of the product's code: `expected` and `lifecycles` are wri
 are one is told by their contents, never by the product's id.
 """
 
+import base64
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from tests.chaos import findings as kinds
 from tests.chaos.expected import Event, content, expected
 from tests.chaos.findings import Findings
 from tests.chaos.lifecycles import STATES, Name, lifecycle, name_of, suppression
+from tests.chaos.poison import Poisoned
 from tests.traffic.provider import Ledger
 
 Row = Mapping[str, Any]
@@ -31,15 +33,15 @@ class Tables:
     dead_letters: Sequence[Row]
 
 
-def judge_tables(tables: Tables, ledger: Ledger, found: Findings) -> None:
+def judge_tables(tables: Tables, ledger: Ledger, poisoned: Poisoned, found: Findings) -> None:
     """Note everything in the tables that is not as promised."""
     judge_events(tables.events, ledger, found)
     judge_receipts(tables.events, tables.receipts, ledger, found)
     judge_lifecycles(tables.events, tables.lifecycles, found)
     judge_suppressions(tables.events, tables.suppressions, found)
     judge_stats(tables.events, tables.stats_hourly, found)
-    for letter in tables.dead_letters:
-        found.note(kinds.DEAD, letter)
+    for wrong in poisoned.wrong([base64.b64decode(letter["raw"]) for letter in tables.dead_letters]):
+        found.note(kinds.DEAD, f"in the table: {wrong}")
     for answer in ledger.refused:
         found.note(kinds.REFUSED, answer)
 

@@ -10,6 +10,7 @@ from tests.chaos.expected import FIELDS, Event
 from tests.chaos.findings import Findings
 from tests.chaos.judge import blocked_now, by_name
 from tests.chaos.lifecycles import lifecycle
+from tests.chaos.poison import Poisoned
 
 Published = Sequence[tuple[bytes, bytes | None]]
 """Keys and values, each partition in its order; ``None`` for a tombstone."""
@@ -27,14 +28,14 @@ class Topics:
     deadletter: Published
 
 
-def judge_topics(table: Iterable[Event], topics: Topics, found: Findings) -> None:
+def judge_topics(table: Iterable[Event], topics: Topics, poisoned: Poisoned, found: Findings) -> None:
     """Note everything on the public topics that is not as promised."""
     published: list[Event] = [orjson.loads(value or b"{}") for _, value in topics.events]
     judge_events_topic(table, topics.events, published, found)
     judge_lifecycles_topic(published, topics.lifecycles, found)
     judge_suppressions_topic(published, topics.suppressions, found)
-    for letter in topics.deadletter:
-        found.note(kinds.DEAD, letter)
+    for wrong in poisoned.wrong([value or b"" for _, value in topics.deadletter]):
+        found.note(kinds.DEAD, f"on mail.deadletter: {wrong}")
 
 
 def judge_events_topic(table: Iterable[Event], records: Published, published: Sequence[Event], found: Findings) -> None:

@@ -1,7 +1,7 @@
 """Which faults come when: drawn from the seed alone, so that the same seed breaks the same things."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,6 +33,12 @@ class Kind(StrEnum):
     EXTRA = "another role joins and leaves"
     """Which rebalances twice."""
 
+    POISON = "poison in the inbox"
+    """A record that nobody can work with; it must end as a dead letter, and nothing else with it."""
+
+    DISK_FULL = "disk full"
+    """Of one server, for a while. Only where disks can be mounted."""
+
     NETWORK = "network"
     """Between one role, or all of them, and a server."""
 
@@ -54,7 +60,13 @@ class Fault:
     @property
     def name(self) -> str:
         """Tell the kind for people."""
-        return f"{self.server} {self.weather}" if self.kind is Kind.NETWORK else str(self.kind)
+        match self.kind:
+            case Kind.NETWORK:
+                return f"{self.server} {self.weather}"
+            case Kind.DISK_FULL:
+                return f"{self.victim} disk full"
+            case _:
+                return str(self.kind)
 
 
 WEIGHTS = {
@@ -65,6 +77,8 @@ WEIGHTS = {
     Kind.RESTART: 1,
     Kind.FREEZE: 4,
     Kind.EXTRA: 2,
+    Kind.POISON: 1,
+    Kind.DISK_FULL: 1,
     Kind.NETWORK: 8,
 }
 """How often each kind is drawn, compared with the others."""
@@ -73,22 +87,19 @@ LONG, SHORT = (8.0, 15.0), (0.5, 8.0)
 
 
 def draw_plan(
-    seed: object, roles: Sequence[str], *, networks: bool, seconds: float, pause: float, kinds: Sequence[Kind] = ()
+    seed: object, roles: Sequence[str], *, seconds: float, pause: float, kinds: Collection[Kind]
 ) -> list[Fault]:
     """Draw the faults of one round.
 
     Args:
         seed: what is drawn depends on it, and on what can be broken.
         roles: the pipeline's.
-        networks: there are some to break.
         seconds: length of the round.
         pause: seconds between two faults on average; some overlap.
-        kinds: only these; all where none are given.
+        kinds: only these.
     """
     draw = chance("plan", seed)
-    weights = {kind: weight for kind, weight in WEIGHTS.items() if kind in (kinds or Kind)}
-    if not networks:
-        weights.pop(Kind.NETWORK, None)
+    weights = {kind: weight for kind, weight in WEIGHTS.items() if kind in kinds}
     faults = []
     at = draw.uniform(0.5, 3.0)
     while at < seconds:
@@ -103,10 +114,12 @@ def _fault(draw: random.Random, at: float, kind: Kind, roles: Sequence[str]) -> 
     match kind:
         case Kind.KILL | Kind.TERMINATE | Kind.FREEZE:
             return Fault(at=at, kind=kind, victim=draw.choice((*roles, *SERVERS)), seconds=seconds)
-        case Kind.KILL_CHILD:
-            return Fault(at=at, kind=kind, victim=draw.choice(SERVERS))
+        case Kind.KILL_CHILD | Kind.DISK_FULL:
+            return Fault(at=at, kind=kind, victim=draw.choice(SERVERS), seconds=seconds)
         case Kind.KILL_ALL | Kind.RESTART:
             return Fault(at=at, kind=kind, victim=EVERYTHING)
+        case Kind.POISON:
+            return Fault(at=at, kind=kind, victim="worker")
         case Kind.EXTRA:
             victim = draw.choice(("worker", "sink clickhouse", "sink topics"))
             return Fault(at=at, kind=kind, victim=victim, seconds=seconds)
