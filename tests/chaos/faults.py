@@ -106,6 +106,10 @@ class Faults:
                     self._tally.kills += len(self._pipeline.run["pids"])
                     await self._pipeline.kill_everything()
                     await self._start()
+            case Kind.RESTART:
+                async with self._whole:
+                    await self._pipeline.stop()
+                    await self._start()
             case _:
                 await self._for_a_while(fault)
 
@@ -123,10 +127,6 @@ class Faults:
                 await self._fill(self._disks[fault.victim], fault.seconds)
             case _:
                 raise ValueError(f"nothing is known to be done for {fault}")
-            case Kind.RESTART:
-                async with self._whole:
-                    await self._pipeline.stop()
-                    await self._start()
 
     async def _freeze(self, fault: Fault) -> None:
         process = self._pipeline.process(fault.victim)
