@@ -20,13 +20,15 @@ from tests.chaos.judge_topics import Topics, judge_topics
 from tests.chaos.pipeline import Pipeline
 from tests.chaos.plan import Fault, Kind, draw_plan
 from tests.chaos.tables import rows
-from tests.chaos.watch import Sight, watch
+from tests.chaos.watch import Sight, unbounded, watch
 from tests.traffic.provider import WEBHOOKS, Item, Ledger, Provider
 from tests.traffic.running import INSTALLED, RunningPipeline
 from tests.traffic.topics import committed_records
 
 IDLE_WITHIN = 240.0
 """Seconds from the last answer until everything must be worked off."""
+ROUND_WITHIN = 900.0
+"""Seconds for traffic and faults of one round, recovery included."""
 SOURCES = "\n".join(f"[sources.{webhook.source}]" for webhook in WEBHOOKS)
 CONFIG = f"""
 {SOURCES}
@@ -148,13 +150,15 @@ class Campaign:
         name = f"{self._seed}.{number}"
         faults = Faults(self.pipeline, outcome.tally, name, self._disks)
         async with _beside(watch(self.pipeline, outcome.sight, self._outstanding)), _beside(faults.keep_up()):
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.timeout(ROUND_WITHIN), asyncio.TaskGroup() as group:
                 group.create_task(self._provider.send(items, options.seconds))
                 began = time.monotonic()
                 for fault in self._plan(name):
                     await asyncio.sleep(max(0.0, began + fault.at - time.monotonic()))
                     group.create_task(faults.inflict(fault))
             await self._until_idle()
+        for trouble in unbounded(outcome.sight):
+            outcome.found.note(kinds.RESOURCES, trouble)
         for trouble in outcome.tally.unrecovered:
             outcome.found.note(kinds.STUCK, trouble)
         for words in outcome.tally.ended_by_itself:

@@ -16,6 +16,14 @@ LOOK = 0.5
 LOOKS_PER_SIZING = 4
 
 
+MIB = 1024 * 1024
+MEMORY = {"kafka": 1024 * MIB, "clickhouse": 3072 * MIB}
+FILES = {"kafka": 1024, "clickhouse": 1024}
+"""What a server may use at most; see `ROLE_MEMORY` for the roles."""
+ROLE_MEMORY, ROLE_FILES = 400 * MIB, 200
+"""What a role may use at most: several times what it uses when nothing is broken, whatever is."""
+
+
 @dataclass(slots=True)
 class Sight:
     """What was seen."""
@@ -64,3 +72,15 @@ def size_up(pipeline: Pipeline, sight: Sight) -> None:
                 files = sum(member.num_fds() for member in family)
                 sight.memory[name] = max(sight.memory.get(name, 0), memory)
                 sight.files[name] = max(sight.files.get(name, 0), files)
+
+
+def unbounded(sight: Sight) -> list[str]:
+    """Tell which part used more than it may."""
+    return [
+        *(
+            f"{part} had {used // MIB} MiB of memory"
+            for part, used in sight.memory.items()
+            if used > MEMORY.get(part, ROLE_MEMORY)
+        ),
+        *(f"{part} had {used} files open" for part, used in sight.files.items() if used > FILES.get(part, ROLE_FILES)),
+    ]
