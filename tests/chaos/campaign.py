@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -77,7 +77,11 @@ class Options:
     """``None`` takes turns."""
     kinds: tuple[Kind, ...] = ()
     """Of faults; all where none are given."""
+    plan: Sequence[Fault] = ()
+    """Of every round; drawn where none is given."""
     todoke: Path = INSTALLED
+    code: Path | None = None
+    """Folder of the packages to run instead of the installed ones."""
 
     def form_of(self, seed: int) -> Form:
         """Tell the form that the pipeline of a seed has."""
@@ -116,9 +120,9 @@ class Campaign:
         config.write_text(CONFIG)
         self.pipeline: Pipeline
         if options.form_of(seed) is Form.UP:
-            self.pipeline = RunningPipeline(folder / "data", config=config, todoke=options.todoke)
+            self.pipeline = RunningPipeline(folder / "data", config=config, todoke=options.todoke, code=options.code)
         else:
-            self.pipeline = Fleet(folder / "data", config=config, seed=seed, todoke=options.todoke)
+            self.pipeline = Fleet(folder / "data", config=config, seed=seed, todoke=options.todoke, code=options.code)
         self.outcome = Outcome(seed=seed, form=options.form_of(seed))
         self._seed = seed
         self._disks: dict[str, Path] = {}
@@ -164,7 +168,9 @@ class Campaign:
         for words in outcome.tally.ended_by_itself:
             outcome.found.note(kinds.STUCK, f"`todoke up` ended by itself: {words}")
 
-    def _plan(self, name: str) -> list[Fault]:
+    def _plan(self, name: str) -> Sequence[Fault]:
+        if self._options.plan:
+            return self._options.plan
         impossible = set()
         if not self.pipeline.networks:
             impossible.add(Kind.NETWORK)

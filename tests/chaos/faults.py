@@ -15,6 +15,7 @@ from tests.chaos.pipeline import Pipeline
 from tests.chaos.plan import EVERYTHING, Fault, Kind
 from tests.chaos.poison import Poisoned, poison
 from tests.chaos.proxy import Weather
+from tests.chaos.repeat import repeat
 from tests.eventually import eventually
 from tests.traffic.chance import chance
 
@@ -24,8 +25,8 @@ RECOVERED_WITHIN = 180.0
 """Seconds."""
 GONE_WITHIN = 40.0
 """Seconds that a role may take to end when it is told to."""
-LASTING = frozenset({Kind.FREEZE, Kind.EXTRA, Kind.NETWORK, Kind.POISON, Kind.DISK_FULL})
-"""Kinds that last a while, and whose recovery is not measured."""
+DEADLY = frozenset({Kind.KILL, Kind.KILL_CHILD, Kind.TERMINATE, Kind.KILL_ALL, Kind.RESTART})
+"""Kinds that end a process, so that one can tell when it works again."""
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ class Faults:
             self._tally.unrecovered.append(f"{fault}: {error}")
         else:
             self._tally.faults[fault.name] += 1
-            if fault.kind not in LASTING:
+            if fault.kind in DEADLY:
                 self._tally.recoveries.append(time.monotonic() - began)
 
     async def keep_up(self) -> None:
@@ -123,6 +124,10 @@ class Faults:
                 await self._network(fault)
             case Kind.POISON:
                 await poison(self._pipeline.kafka, self._draw, self._tally.poisoned)
+            case Kind.REDELIVERY:
+                await repeat(self._pipeline.kafka, "mail.inbox", self._draw)
+            case Kind.STALE_ANSWER:
+                await repeat(self._pipeline.kafka, "mail.outbox", self._draw)
             case Kind.DISK_FULL:
                 await self._fill(self._disks[fault.victim], fault.seconds)
             case _:

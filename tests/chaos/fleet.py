@@ -52,7 +52,9 @@ class _Member:
 class Fleet:
     """Kafka, ClickHouse and two of each role. As a context manager: started, and stopped cleanly."""
 
-    def __init__(self, data: Path, *, config: Path, seed: object, todoke: Path = INSTALLED) -> None:
+    def __init__(
+        self, data: Path, *, config: Path, seed: object, todoke: Path = INSTALLED, code: Path | None = None
+    ) -> None:
         """Describe it.
 
         Args:
@@ -60,7 +62,9 @@ class Fleet:
             config: sources and other settings.
             seed: the networks' moods depend on it.
             todoke: the command.
+            code: folder of the packages to run instead of the installed ones.
         """
+        self._code = {"PYTHONPATH": str(code)} if code else {}
         self.data = data
         self._todoke = todoke
         self._config = config
@@ -192,6 +196,7 @@ class Fleet:
     def _env(self) -> dict[str, str]:
         return {
             **os.environ,
+            **self._code,
             "TODOKE_CONFIG": str(self._config),
             "TODOKE_DATA": str(self.data),
             "TODOKE_KAFKA__BOOTSTRAP_SERVERS": self.kafka,

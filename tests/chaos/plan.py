@@ -36,6 +36,12 @@ class Kind(StrEnum):
     POISON = "poison in the inbox"
     """A record that nobody can work with; it must end as a dead letter, and nothing else with it."""
 
+    REDELIVERY = "a chunk comes again"
+    """A copy of an inbox record behind all others, as a sender's retry or a mirror may leave it."""
+
+    STALE_ANSWER = "an answer comes again"
+    """A copy of an outbox record behind all others: what a worker writes that has lost its partition."""
+
     DISK_FULL = "disk full"
     """Of one server, for a while. Only where disks can be mounted."""
 
@@ -78,6 +84,8 @@ WEIGHTS = {
     Kind.FREEZE: 4,
     Kind.EXTRA: 2,
     Kind.POISON: 1,
+    Kind.REDELIVERY: 1,
+    Kind.STALE_ANSWER: 1,
     Kind.DISK_FULL: 1,
     Kind.NETWORK: 8,
 }
@@ -118,7 +126,7 @@ def _fault(draw: random.Random, at: float, kind: Kind, roles: Sequence[str]) -> 
             return Fault(at=at, kind=kind, victim=draw.choice(SERVERS), seconds=seconds)
         case Kind.KILL_ALL | Kind.RESTART:
             return Fault(at=at, kind=kind, victim=EVERYTHING)
-        case Kind.POISON:
+        case Kind.POISON | Kind.REDELIVERY | Kind.STALE_ANSWER:
             return Fault(at=at, kind=kind, victim="worker")
         case Kind.EXTRA:
             victim = draw.choice(("worker", "sink clickhouse", "sink topics"))

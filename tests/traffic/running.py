@@ -26,14 +26,18 @@ SAME_START = 1.0
 class RunningPipeline:
     """``todoke up`` in a folder, on free ports that it keeps. As a context manager: started, and stopped cleanly."""
 
-    def __init__(self, data: Path, *, config: Path | None = None, todoke: Path = INSTALLED) -> None:
+    def __init__(
+        self, data: Path, *, config: Path | None = None, todoke: Path = INSTALLED, code: Path | None = None
+    ) -> None:
         """Describe it.
 
         Args:
             data: its folder; what it says goes into a file beside that.
             config: of another form than the default.
             todoke: the command, if another one than the one installed with the tests.
+            code: folder of the packages to run instead of the installed ones.
         """
+        self._env = {**os.environ, "PYTHONPATH": str(code)} if code else dict(os.environ)
         self.data = data
         self.todoke = todoke
         self._config = config
@@ -94,7 +98,9 @@ class RunningPipeline:
         command += ["--config", str(self._config)] if self._config else []
         with self.data.with_suffix(".out").open("ab") as out:
             began = out.tell()
-            self._process = await asyncio.create_subprocess_exec(*command, cwd=self.data.parent, stdout=out, stderr=out)
+            self._process = await asyncio.create_subprocess_exec(
+                *command, cwd=self.data.parent, env=self._env, stdout=out, stderr=out
+            )
         try:
             await eventually(lambda: self._is_ready(began), within=READY_WITHIN)
         except AssertionError as error:
@@ -177,7 +183,7 @@ class RunningPipeline:
             return await asyncio.create_subprocess_exec(
                 *(str(self.todoke), *arguments, "--data", str(self.data)),
                 cwd=self.data.parent,
-                env={**os.environ, **(env or {})},
+                env={**self._env, **(env or {})},
                 stdout=out,
                 stderr=out,
             )
@@ -187,6 +193,7 @@ class RunningPipeline:
         process = await asyncio.create_subprocess_exec(
             *(str(self.todoke), name, "--data", str(self.data), *arguments),
             cwd=self.data.parent,
+            env=self._env,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
