@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import orjson
 
 from ingest.bodies import OverLimitError, UnreadableError
+from ingest.event import Event
 from streams.contracts.clock import rfc3339
 from streams.contracts.dead_letter import Reason
 from streams.contracts.errors import TodokeError
-from streams.contracts.events import Event
 from streams.contracts.identity import SEPARATOR, event_id
 
 FIRST_YEAR, LAST_YEAR = 1970, 2299

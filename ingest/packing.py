@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
+import msgspec
 import orjson
 
+from ingest.event import Event
 from ingest.harvest import Harvest, Reject
 from ingest.posts import Post
 from ingest.settings import Batching
 from streams.contracts import codec
 from streams.contracts.dead_letter import DeadLetter, Reason, split
-from streams.contracts.events import Event
 from streams.contracts.sections import Inbox, ReceiptPart
 from streams.contracts.sharding import shard
 from streams.contracts.topics import CHUNK_LIMIT
@@ -25,10 +26,10 @@ RECEIPT_ROOM = 320
 """Bytes that the line of a receipt takes at most."""
 PIECE_LIMIT = CHUNK_LIMIT - HEADER_ROOM - RECEIPT_ROOM
 """Bytes of lines that a piece may have so that it fits a chunk alone."""
-_BETWEEN, _LINE_END = b'},{"id":', b'}\n{"id":'
-"""Where one event ends and the next begins: ``id`` is the first field of an event."""
 DETAIL_LIMIT = 500
 """Characters of a dead letter's sentence."""
+
+_encoder = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +65,7 @@ def pack(harvest: Harvest, post: Post, *, shards: int, batching: Batching, versi
     rejects = list(harvest.rejects)
     by_shard: dict[int, list[Event]] = {}
     for event in harvest.events:
-        at = shard(event["source"], event["type"], event["message_id"], event["recipient"], shards)
+        at = shard(event.source, event.type, event.message_id, event.recipient, shards)
         try:
             by_shard[at].append(event)
         except KeyError:
@@ -95,12 +96,8 @@ def pack(harvest: Harvest, post: Post, *, shards: int, batching: Batching, versi
 
 
 def _blocks(events: list[Event], limit: int) -> Iterator[tuple[int, bytes]]:
-    """Write events as lines, in blocks within a limit, unless a single one is not: ``(events, lines)`` each.
-
-    All events are written in one call and the brackets and commas of JSON's array made line ends. A quote inside text
-    is always escaped, so the bytes between two events cannot come from a text.
-    """
-    lines = orjson.dumps(events)[1:-1].replace(_BETWEEN, _LINE_END) + b"\n"
+    """Write events as lines, in blocks within a limit, unless a single one is not: ``(events, lines)`` each."""
+    lines = _encoder.encode_lines(events)
     if len(lines) <= limit or len(events) == 1:
         yield len(events), lines
         return

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ingest.bodies import API_KEY, UnreadableError, read_form, read_json, read_multipart, without_key
+from ingest.event import Event
 from ingest.harvest import AsideError, Context, Harvest, Identities, Parcel, Reject, Times, check_key, dump, text, texts
 from streams.contracts import identity
 from streams.contracts.dead_letter import Reason
-from streams.contracts.events import Event, EventType
+from streams.contracts.events import EventType
 
 Meaning = tuple[EventType, str, str]
 """What a status means: type, class of bounce, reason of bounce."""
@@ -172,32 +173,31 @@ class _Reading:
         source, composition = context.source, self._composition
         reason, source_ip, sender_ip = get("reason", ""), get("sourceIp", ""), get("senderIp", "")
         type_, bounce_class, bounce_reason = self._meanings.get(status, self._otherwise)
-        return {
-            "id": self._identities.draw(
-                (source, composition, self._kind, message_id, recipient, status, created, reason, source_ip, sender_ip)
-            ),
-            "source": source,
-            "provider": context.provider,
-            "composition": composition,
-            "type": type_,
-            "provider_status": status,
-            "message_id": message_id,
-            "recipient": recipient,
-            "sender": get("from", ""),
-            "return_path": get("returnPath") or get("envelopeFrom", ""),
-            "subject": get("subject", ""),
-            "reason": reason,
-            "api_data": get("apiData", ""),
-            "source_ip": source_ip,
-            "sender_ip": sender_ip,
-            "bounce_code": status if self._is_bounce else "",
-            "bounce_class": bounce_class,
-            "bounce_reason": bounce_reason,
-            "occurred_at": occurred_at,
-            "occurred_raw": created,
-            "received_at": context.received_at,
-            "receipt": context.receipt,
-        }
+        words = (source, composition, self._kind, message_id, recipient, status, created, reason, source_ip, sender_ip)
+        return Event(
+            self._identities.draw(words),
+            source,
+            context.provider,
+            composition,
+            type_,
+            status,
+            message_id,
+            recipient,
+            get("from", ""),
+            get("returnPath") or get("envelopeFrom", ""),
+            get("subject", ""),
+            reason,
+            get("apiData", ""),
+            source_ip,
+            sender_ip,
+            status if self._is_bounce else "",
+            bounce_class,
+            bounce_reason,
+            occurred_at,
+            created,
+            context.received_at,
+            context.receipt,
+        )
 
 
 def _action(fields: Mapping[str, str]) -> str:

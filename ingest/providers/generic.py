@@ -3,10 +3,11 @@
 import re
 
 from ingest.bodies import UnreadableError, read_json
+from ingest.event import Event
 from ingest.harvest import AsideError, Context, Harvest, Identities, Parcel, Reject, Times, check_key, dump, texts
 from streams.contracts import identity
 from streams.contracts.dead_letter import Reason
-from streams.contracts.events import SUPPRESSION_TYPES, Event, EventType
+from streams.contracts.events import SUPPRESSION_TYPES, EventType
 
 TYPES = frozenset(EventType)
 
@@ -75,30 +76,30 @@ class _Reading:
         composition, reason = get("composition", ""), get("reason", "")
         source_ip, sender_ip = get("source_ip", ""), get("sender_ip", "")
         words = (source, composition, word, message_id, recipient, status, occurred_raw, reason, source_ip, sender_ip)
-        return {
-            "id": identity.event_id((source, "id", given)) if given else self._identities.draw(words),
-            "source": source,
-            "provider": get("provider") or self._context.provider,
-            "composition": composition,
-            "type": word if is_known else EventType.UNKNOWN,
-            "provider_status": status,
-            "message_id": message_id,
-            "recipient": recipient,
-            "sender": get("sender", ""),
-            "return_path": get("return_path", ""),
-            "subject": get("subject", ""),
-            "reason": reason,
-            "api_data": get("api_data", ""),
-            "source_ip": source_ip,
-            "sender_ip": sender_ip,
-            "bounce_code": get("bounce_code", ""),
-            "bounce_class": get("bounce_class", ""),
-            "bounce_reason": get("bounce_reason", ""),
-            "occurred_at": occurred_at,
-            "occurred_raw": occurred_raw,
-            "received_at": self._context.received_at,
-            "receipt": self._context.receipt,
-        }
+        return Event(
+            identity.event_id((source, "id", given)) if given else self._identities.draw(words),
+            source,
+            get("provider") or self._context.provider,
+            composition,
+            word if is_known else EventType.UNKNOWN,
+            status,
+            message_id,
+            recipient,
+            get("sender", ""),
+            get("return_path", ""),
+            get("subject", ""),
+            reason,
+            get("api_data", ""),
+            source_ip,
+            sender_ip,
+            get("bounce_code", ""),
+            get("bounce_class", ""),
+            get("bounce_reason", ""),
+            occurred_at,
+            occurred_raw,
+            self._context.received_at,
+            self._context.receipt,
+        )
 
 
 def _parsed(record: object) -> object:

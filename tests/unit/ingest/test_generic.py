@@ -1,11 +1,12 @@
 import orjson
 import pytest
+from msgspec.structs import asdict
 
 from ingest.bodies import UnreadableError
+from ingest.event import Event
 from ingest.harvest import Context, Harvest
 from ingest.providers.generic import Generic
 from streams.contracts.dead_letter import Reason
-from streams.contracts.events import Event
 from streams.contracts.identity import event_id
 
 JSON = "application/json"
@@ -25,16 +26,15 @@ def one(context: Context, **fields: object) -> Event:
 
 def test_the_least_event(context: Context) -> None:
     event = one(context)
-    assert event["occurred_at"] == "2023-01-25T05:03:06.000Z"
-    assert event["occurred_raw"] == "2023-01-25T14:03:06+09:00"
-    assert (event["type"], event["message_id"], event["provider_status"]) == ("delivered", "1@example.com", "")
-    assert list(event) == list(Event.__annotations__)
+    assert event.occurred_at == "2023-01-25T05:03:06.000Z"
+    assert event.occurred_raw == "2023-01-25T14:03:06+09:00"
+    assert (event.type, event.message_id, event.provider_status) == ("delivered", "1@example.com", "")
 
 
 def test_an_array_an_object_and_lines_make_the_same(context: Context) -> None:
     both = [EVENT, {**EVENT, "recipient": "a@Example.JP"}]
     events = harvest(orjson.dumps(both), context).events
-    assert [event["recipient"] for event in events] == ["", "a@example.jp"]
+    assert [event.recipient for event in events] == ["", "a@example.jp"]
     for content_type in LINES:
         raw = b"\r\n".join(orjson.dumps(event) for event in both) + b"\n\n"
         assert harvest(raw, context, content_type).events == events
@@ -44,7 +44,7 @@ def test_an_array_an_object_and_lines_make_the_same(context: Context) -> None:
 def test_one_bad_line_spoils_no_other(context: Context) -> None:
     raw = orjson.dumps(EVENT) + b"\n{broken\n[1]\n" + orjson.dumps({**EVENT, "type": "queued"})
     found = harvest(raw, context, LINES[0])
-    assert [event["type"] for event in found.events] == ["delivered", "queued"]
+    assert [event.type for event in found.events] == ["delivered", "queued"]
     assert [(reject.reason, reject.raw) for reject in found.rejects] == [
         (Reason.RECORD_SHAPE, b"{broken"),
         (Reason.RECORD_SHAPE, b"[1]"),
@@ -53,13 +53,13 @@ def test_one_bad_line_spoils_no_other(context: Context) -> None:
 
 def test_a_sender_that_names_its_events_is_believed(context: Context) -> None:
     event = one(context, id="order-7/1")
-    assert event["id"] == event_id(("cmc", "id", "order-7/1"))
-    assert one(context, id="order-7/1", subject="changed")["id"] == event["id"]
-    assert one(context, id=7)["id"] == one(context, id="7")["id"]
+    assert event.id == event_id(("cmc", "id", "order-7/1"))
+    assert one(context, id="order-7/1", subject="changed").id == event.id
+    assert one(context, id=7).id == one(context, id="7").id
 
 
 def test_equal_events_without_an_id_stay_apart(context: Context) -> None:
-    ids = [event["id"] for event in harvest(orjson.dumps([EVENT, EVENT]), context).events]
+    ids = [event.id for event in harvest(orjson.dumps([EVENT, EVENT]), context).events]
     assert len(set(ids)) == 2
 
 
@@ -70,14 +70,14 @@ def test_every_field_is_taken(context: Context) -> None:
     }
     bounce = {"bounce_code": "5.1.1", "bounce_class": "hard", "bounce_reason": "unknown_user", "provider": "own"}
     event = one(context, **given, **bounce, provider_status="word", extra="ignored", receipt="forged", source="forged")
-    assert {name: value for name, value in event.items() if name in given | bounce} == given | bounce
-    assert event["provider_status"] == "word"
-    assert (event["source"], event["receipt"]) == ("cmc", context.receipt)
+    assert {name: value for name, value in asdict(event).items() if name in given | bounce} == given | bounce
+    assert event.provider_status == "word"
+    assert (event.source, event.receipt) == ("cmc", context.receipt)
 
 
 def test_a_type_that_is_not_known_is_kept_as_status(context: Context) -> None:
     event = one(context, type="opened", provider_status="x")
-    assert (event["type"], event["provider_status"]) == ("unknown", "opened")
+    assert (event.type, event.provider_status) == ("unknown", "opened")
 
 
 @pytest.mark.parametrize(
