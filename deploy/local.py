@@ -24,7 +24,7 @@ from deploy.data_folder import DataFolder, started_at
 from deploy.environment import Environment
 from deploy.fetching import fetch_broker
 from deploy.output import PrefixedOutput
-from deploy.programs import LOOPBACK, Ports, Programs
+from deploy.programs import LOOPBACK, Ports, Programs, journal_folder
 from deploy.settings import Settings
 from deploy.stores import make_ready
 from deploy.supervisor import Child, Launch, Policy
@@ -54,7 +54,8 @@ class LocalPipeline:
             ConfigurationError: a port is in use, or the sources may not be served like this.
         """
         settings = environment.settings
-        check_ingest(settings.ingest, settings.sources)
+        journal = journal_folder(settings, data.path)
+        check_ingest(settings.ingest.model_copy(update={"journal": journal}), settings.sources)
         self.programs = Programs(settings=settings, file=environment.file, data=data.path, ports=Ports.chosen(settings))
         self._local = settings.local
         self._file = environment.file

@@ -17,6 +17,11 @@ LOOPBACK = "127.0.0.1"
 EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
+def journal_folder(settings: Settings, data: Path) -> Path:
+    """Tell where ingest's journal lies: where the settings say, else in the data folder."""
+    return (settings.ingest.journal or data / "journal").absolute()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ports:
     """Where clients connect."""
@@ -119,7 +124,8 @@ class Programs:
         return self._launch(command, ready=answers, alive=answers)
 
     def _ingest(self) -> Launch:
-        return self._served(("ingest",), self._ingest_host, self.ports.http)
+        settings = {"ingest.journal": str(journal_folder(self.settings, self._data))}
+        return self._served(("ingest",), self._ingest_host, self.ports.http, settings)
 
     def _role(self, name: str, *command: str) -> Launch:
         """Start a role with an admin port of its own, another one each time, in case the last one was taken since."""

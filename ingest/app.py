@@ -53,7 +53,12 @@ def create_app(
     )
     app[DOORS] = {name: Door(name=name, settings=source, gate=Gate(source)) for name, source in sources.items()}
     app[INTAKE] = Intake(
-        settings=settings, publisher=publisher, clock=clock, metrics=app[METRICS], version=version("todoke")
+        settings=settings,
+        durabilities={source.durability for source in sources.values()},
+        publisher=publisher,
+        clock=clock,
+        metrics=app[METRICS],
+        version=version("todoke"),
     )
     app.router.add_post("/v1/webhooks/{source}", handlers.webhook)
     app.router.add_post("/v1/events", handlers.events)

@@ -102,7 +102,7 @@ async def _take(request: web.Request, door: Door, provider_name: ProviderName) -
     if not is_verified and not (door.gate.takes_keys and provider.shows_key):
         raise _wrong_secret(request, door)
     within = request.app[SETTINGS].answer_within
-    with intake.enter() as hold:
+    with intake.enter(door.settings.durability) as hold:
         try:
             async with asyncio.timeout(within):
                 # 2. and 3.

@@ -3,27 +3,30 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
 
-from ingest.answered import Ledger
 from ingest.harvest import Context, Harvest
 from ingest.holds import Allowance, Hold
+from ingest.journal.journal import Journal
 from ingest.lanes import Lane
 from ingest.metrics import IngestMetrics
 from ingest.packing import pack
 from ingest.posts import Post
 from ingest.problems import NotDurableError, StoppingError
 from ingest.publisher import Publisher
-from ingest.settings import IngestSettings, SourceSettings
+from ingest.settings import Durability, IngestSettings, SourceSettings
+from ingest.watch import Watch
+from ingest.ways import DirectWay, Way
 from streams.contracts import codec
 from streams.contracts.clock import Clock, Deadline, rfc3339
 from streams.contracts.errors import PublishError
-from streams.contracts.receipts import draw_instance, receipt
-from streams.contracts.sections import Inbox
+from streams.contracts.receipts import receipt
+from streams.contracts.sections import Answered, Inbox
 
 logger = logging.getLogger(__name__)
 
@@ -38,33 +41,78 @@ class Accepted:
 
 
 class Intake:
-    """Numbers posts, sends them through the lanes of their shards, and tells in the log which were answered."""
+    """Numbers posts, sends each on the way that its source wishes, and tells in the log which were answered."""
 
     def __init__(
-        self, *, settings: IngestSettings, publisher: Publisher, clock: Clock, metrics: IngestMetrics, version: str
+        self,
+        *,
+        settings: IngestSettings,
+        durabilities: Collection[Durability],
+        publisher: Publisher,
+        clock: Clock,
+        metrics: IngestMetrics,
+        version: str,
     ) -> None:
+        """Describe it; nothing happens before `start`.
+
+        Args:
+            settings: of the server.
+            durabilities: that the sources wish for.
+            publisher: into Kafka.
+            clock: tells the time.
+            metrics: to be kept.
+            version: of todoke, for dead letters.
+        """
         self._settings = settings
         self._publisher = publisher
         self._clock = clock
         self._metrics = metrics
         self._version = version
-        self._ledger = Ledger(draw_instance())
-        self._lanes: tuple[Lane, ...] = ()
+        self._durabilities = durabilities
+        self._journal = self._make_journal()
+        self._ways: dict[Durability, Way] = {}
+        self._shards = 0
         self._is_stopping = False
-        self._is_reachable = False
+        self._watch = Watch(publisher, every=settings.probe_every)
         self._tasks: list[asyncio.Task[None]] = []
         self.allowance = Allowance(settings.max_bytes_in_flight)
         metrics.in_flight_bytes.set_function(lambda: self.allowance.taken)
-        metrics.kafka_reachable.set_function(lambda: self._is_reachable)
+        metrics.kafka_reachable.set_function(lambda: self._watch.is_reachable)
+
+    def _make_journal(self) -> Journal | None:
+        """Make the journal where one is configured, also if no source wishes for it: it may hold posts from before."""
+        settings, metrics = self._settings, self._metrics
+        if settings.journal is None:
+            return None
+        journal = Journal(
+            folder=settings.journal, max_bytes=settings.journal_max_bytes, publisher=self._publisher, clock=self._clock
+        )
+        metrics.journal_limit_bytes.set(settings.journal_max_bytes)
+        metrics.journal_bytes.set_function(lambda: journal.size)
+        metrics.journal_posts.set_function(lambda: journal.posts)
+        metrics.journal_oldest_seconds.set_function(lambda: journal.oldest_seconds)
+        return journal
 
     async def start(self) -> None:
-        """Connect to Kafka and open the lanes.
+        """Open the journal, connect to Kafka, and open the ways.
+
+        With a journal that has seen Kafka before, Kafka may be away.
 
         Raises:
-            PublishError, ConfigurationError: as the publisher.
+            PublishError, ConfigurationError: as the publisher and the journal.
         """
-        await self._publisher.start()
-        self._lanes = tuple(
+        journal = self._journal
+        if journal is not None:
+            await journal.open()
+        try:
+            self._shards = await self._watch.connect()
+        except PublishError as error:
+            if journal is None or journal.shards is None:
+                raise
+            logger.warning("%s; until then posts go into the journal, where their source has it", error)
+            self._shards = journal.shards
+            self._watch.assume(self._shards)
+        lanes = [
             Lane(
                 shard,
                 self._publisher,
@@ -72,10 +120,13 @@ class Intake:
                 clock=self._clock,
                 metrics=self._metrics,
             )
-            for shard in range(self._publisher.shards)
-        )
-        self._is_reachable = True
-        self._tasks = [asyncio.create_task(self._keep_telling()), asyncio.create_task(self._keep_probing())]
+            for shard in range(self._shards)
+        ]
+        self._ways[Durability.KAFKA] = DirectWay(lanes)
+        if journal is not None:
+            await journal.begin(self._shards)
+            self._ways[Durability.JOURNAL] = journal
+        self._tasks = [asyncio.create_task(self._keep_telling()), asyncio.create_task(self._watch.keep_looking())]
 
     async def wait(self) -> None:
         """Return when stopped.
@@ -83,9 +134,10 @@ class Intake:
         Raises:
             Exception: what ended the work by itself; a mistake.
         """
-        if not self._tasks:
+        tasks = [*self._tasks, *(self._journal.tasks if self._journal else ())]
+        if not tasks:
             return
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
             if not task.cancelled():
                 task.result()
@@ -93,7 +145,8 @@ class Intake:
     async def stop(self, deadline: Deadline) -> None:
         """Let no more posts in, wait for those that are, tell that they were answered, and let go of Kafka.
 
-        What is not durable when the deadline is over fails, and its sender is told to repeat it. May be called twice.
+        What is not durable when the deadline is over fails, and its sender is told to repeat it. The journal is drained
+        if Kafka is there; what is in it when the deadline is over stays in it. May be called twice.
         """
         if self._is_stopping:
             return
@@ -102,20 +155,28 @@ class Intake:
             task.cancel()
         try:
             async with asyncio.timeout(deadline.remaining()):
-                await self.until_idle()
+                await self._decided()
+                if self._journal is None or self._watch.is_reachable:
+                    await self.until_idle()
         except (TimeoutError, PublishError) as error:
             logger.warning("%d posts are not durable, their senders repeat them: %r", self.allowance.posts, error)
         await self._publisher.stop(deadline)
+        if self._journal is not None:
+            if self._journal.size:
+                logger.info("%d bytes of posts stay in the journal until the next start", self._journal.size)
+            await self._journal.close()
 
-    def enter(self) -> Hold:
+    def enter(self, durability: Durability) -> Hold:
         """Let a post in, before its body is read.
 
         Raises:
             StoppingError: this process is about to end.
+            JournalFullError: there is no room in the journal.
             OverloadedError: on entering the hold, if there is no memory for it.
         """
         if self._is_stopping:
             raise StoppingError("this process is about to end: try again, another one will answer")
+        self._ways[durability].check_room()
         return self.allowance.enter()
 
     def send(
@@ -132,15 +193,16 @@ class Intake:
 
         Returns:
             To be awaited at once, and cancelled when it takes too long: it is done when all of the post is durable, and
-            raises `NotDurableError` if Kafka refuses a part.
+            raises `NotDurableError` if Kafka or the disk refuses a part.
 
         Raises:
             MalformedError, BodyTooLargeError: as ``harvest``.
-            OverloadedError: what became of the body takes more memory than there is now.
+            OverloadedError, JournalFullError: what became of the body takes more room than there is now.
         """
-        sequence = self._ledger.open()
+        way = self._ways[settings.durability]
+        sequence = way.draw()
         post = Post(
-            receipt=receipt(self._ledger.instance, sequence),
+            receipt=receipt(way.instance, sequence),
             source=source,
             received_at=rfc3339(self._clock.now()),
             on_settled=hold.release,
@@ -155,20 +217,26 @@ class Intake:
                 max_events=settings.max_body_events,
             )
             found = harvest(context)
-            pieces = pack(found, post, shards=self._publisher.shards, batching=settings.batching, version=self._version)
+            pieces = pack(found, post, shards=self._shards, batching=settings.batching, version=self._version)
             hold.exchange(sum(piece.size for piece in pieces))
+            way.put(pieces)
         except BaseException:
-            self._ledger.decide(sequence, abandoned=False)
+            way.decide(sequence, abandoned=False)
             raise
         hold.hand_over()
         durable = post.expect(len(pieces))
-        for piece in pieces:
-            self._lanes[piece.shard].put(piece)
         tally = Counter[str](reject.reason for reject in found.rejects)
-        return self._wait(sequence, post, durable, events=len(found.events), dead_letters=tally)
+        decide = partial(way.decide, sequence)
+        return self._wait(decide, post, durable, events=len(found.events), dead_letters=tally)
 
     async def _wait(
-        self, sequence: int, post: Post, durable: asyncio.Future[None], *, events: int, dead_letters: Mapping[str, int]
+        self,
+        decide: Callable[..., None],
+        post: Post,
+        durable: asyncio.Future[None],
+        *,
+        events: int,
+        dead_letters: Mapping[str, int],
     ) -> Accepted:
         """Wait until a post is durable, and decide it either way."""
         began = self._clock.monotonic()
@@ -177,11 +245,11 @@ class Intake:
             await durable
             is_answered = True
         except PublishError as error:
-            raise NotDurableError("Kafka refused to store the events: send the same post again") from error
+            raise NotDurableError("the events could not be stored: send the same post again") from error
         finally:
             if not is_answered:
                 post.abandon()
-            self._ledger.decide(sequence, abandoned=post.is_sent and not is_answered)
+            decide(abandoned=post.is_sent and not is_answered)
         self._metrics.accepted(post.source, events, dead_letters, seconds=self._clock.monotonic() - began)
         return Accepted(receipt=post.receipt, accepted=post.accepted)
 
@@ -191,13 +259,15 @@ class Intake:
         Raises:
             PublishError: as the publisher.
         """
-        note = self._ledger.note()
-        if note is None:
-            return
+        for way in self._ways.values():
+            for note in way.notes():
+                await self._tell(note)
+                way.told(note)
+
+    async def _tell(self, note: Answered) -> None:
         line = orjson.dumps(note, option=orjson.OPT_APPEND_NEWLINE)
         value = codec.encode({"received_at": rfc3339(self._clock.now())}, {Inbox.ANSWERED: line})
-        await self._publisher.publish(int(note["instance"][:8], 16) % self._publisher.shards, value)
-        self._ledger.told(note)
+        await self._publisher.publish(int(note["instance"][:8], 16) % self._shards, value)
 
     async def _keep_telling(self) -> None:
         """Tell it again and again, for ever."""
@@ -208,30 +278,44 @@ class Intake:
             except PublishError as error:
                 logger.debug("which posts were answered could not be told, it will be next time: %s", error)
 
-    async def _keep_probing(self) -> None:
-        """Look again and again whether Kafka answers, for ever; logs changes."""
-        while True:
-            await asyncio.sleep(self._settings.probe_every)
-            is_reachable = await self._publisher.is_reachable()
-            if is_reachable != self._is_reachable:
-                self._is_reachable = is_reachable
-                if is_reachable:
-                    logger.info("Kafka answers again")
-                else:
-                    logger.warning("Kafka does not answer: posts are answered 503 until it does")
+    async def _decided(self) -> None:
+        while self.allowance.posts:
+            await self.allowance.quiet.wait()
 
     async def until_idle(self) -> None:
-        """Return once every post is decided and that is told."""
-        while self.allowance.posts or self._ledger.note() is not None:
-            await self.allowance.quiet.wait()
+        """Return once every post is decided, the journal is empty, and all that is told."""
+        while True:
+            await self._decided()
+            if self._journal is not None:
+                await self._journal.drained()
             await self.tell_answered()
+            if not self.allowance.posts and not any(way.notes() for way in self._ways.values()):
+                return
+
+    def _is_way_free(self, durability: Durability) -> bool:
+        match durability:
+            case Durability.KAFKA:
+                return self._watch.is_reachable
+            case Durability.JOURNAL:
+                return self._journal is not None and not self._journal.is_nearly_full
 
     def readiness(self) -> tuple[bool, Mapping[str, Any]]:
-        """Tell whether a post would be taken now, and what stands in its way if not."""
-        is_ready = self._is_reachable and not self._is_stopping and not self.allowance.is_nearly_spent
+        """Tell whether posts would be taken now, of one source at least, and what stands in their way if not."""
+        is_free = any(self._is_way_free(durability) for durability in self._durabilities)
+        is_ready = is_free and not self._is_stopping and not self.allowance.is_nearly_spent
+        journal = (
+            {
+                "journal_bytes": self._journal.size,
+                "journal_max_bytes": self._settings.journal_max_bytes,
+                "journal_oldest_seconds": round(self._journal.oldest_seconds, 3),
+            }
+            if self._journal
+            else {}
+        )
         return is_ready, {
             "ready": is_ready,
-            "kafka": "reachable" if self._is_reachable else "away",
+            **journal,
+            "kafka": "reachable" if self._watch.is_reachable else "away",
             "stopping": self._is_stopping,
             "in_flight_bytes": self.allowance.taken,
             "max_bytes_in_flight": self.allowance.limit,

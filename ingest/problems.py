@@ -59,8 +59,14 @@ class OverloadedError(RefusedError):
     retriable = True
 
 
+class JournalFullError(RefusedError):
+    """The local journal has reached its limit, since Kafka is away or too slow."""
+
+    retriable = True
+
+
 class NotDurableError(RefusedError):
-    """Kafka did not acknowledge in time, or refused."""
+    """Kafka or the disk did not acknowledge in time, or refused."""
 
     retriable = True
 
@@ -100,6 +106,7 @@ PROBLEMS: Mapping[type[RefusedError], Problem] = {
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unknown-encoding", "The body is compressed in an unknown way"
     ),
     OverloadedError: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", "Too much is under way"),
+    JournalFullError: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "journal-full", "The journal is full"),
     NotDurableError: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "not-durable", "The events could not be stored now"),
     StoppingError: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", "This process is about to end"),
     UnexpectedError: Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unexpected", "Something unexpected happened here"),

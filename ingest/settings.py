@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -35,15 +36,29 @@ class Malformed(StrEnum):
     """Answered 400 and not kept: for senders that read the answer."""
 
 
+class Durability(StrEnum):
+    """What a post waits for before it is answered 200."""
+
+    KAFKA = "kafka"
+    """Until Kafka has acknowledged everything."""
+
+    JOURNAL = "journal"
+    """Until it is on this machine's disk, in the journal; from there it goes into Kafka whatever happens."""
+
+
 class Batching(BaseModel):
-    """When a chunk closes while another one of its shard is under way; with none under way it closes at once."""
+    """When a chunk closes.
+
+    With ``durability = "kafka"`` senders wait for it: so a chunk closes at once while none of its shard is under way.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_events: int = Field(default=5000, ge=1, le=100_000, description="events in one chunk, 1 to 100000")
     """Events that one chunk holds at most."""
     interval: float = Field(default=0.5, ge=0, le=600, description="seconds, 0 to 600")
-    """Seconds that an event waits for others at most, when Kafka is slow. Must be less than ``answer_within``."""
+    """Seconds that an event waits for others at most. Where senders wait for Kafka, it must be less than
+    ``answer_within``."""
     max_bytes: int = Field(
         default=CHUNK_LIMIT, ge=10_000, le=CHUNK_LIMIT, description=f"bytes in one chunk, 10000 to {CHUNK_LIMIT}"
     )
@@ -71,6 +86,8 @@ class SourceSettings(BaseModel):
     """Events that a post may have. One takes over 1 kB while the post is read, however small it is."""
     malformed: Malformed = Field(default=Malformed.QUARANTINE, description="quarantine or reject")
     """What becomes of a body that cannot be read."""
+    durability: Durability = Field(default=Durability.KAFKA, description="kafka or journal")
+    """What a post waits for before it is answered."""
     batching: Batching = Field(default_factory=Batching)
 
     @field_validator("basic")
@@ -120,6 +137,12 @@ class IngestSettings(BaseModel):
     max_bytes_in_flight: int = Field(default=128 * MIB, ge=MIB, description="bytes, at least 1 MiB")
     """Bytes of posts that are not durable yet: of their bodies until these are read, of their events as they are stored
     from then on. Beyond it posts are answered 503."""
+    journal: Path | None = None
+    """Folder of the journal, for sources with ``durability = "journal"``; on a disk that outlives the process, and not
+    shared with another process."""
+    journal_max_bytes: int = Field(default=1024 * MIB, ge=MIB, description="bytes, at least 1 MiB")
+    """Bytes of posts that the journal may hold; beyond it posts are answered 503. Its file may be half as
+    large again."""
     max_chunks_in_flight: int = Field(default=2, ge=1, le=64, description="chunks, 1 to 64")
     """Chunks of one shard that may be under way to Kafka at a time."""
     max_connections_waiting: int = Field(default=1024, ge=1, le=65535, description="connections, 1 to 65535")
@@ -171,10 +194,16 @@ def check(settings: IngestSettings, sources: Mapping[str, SourceSettings]) -> No
                 f"sources.{name} has no secret and host = {settings.host!r} is reachable from other machines: give it "
                 f"basic, api_keys or bearer_tokens, or listen on 127.0.0.1"
             )
-        if source.batching.interval >= settings.answer_within:
+        if source.durability is Durability.JOURNAL and settings.journal is None:
+            raise ConfigurationError(
+                f'sources.{name}.durability = "journal" needs a folder for the journal: set ingest.journal, for '
+                f"example to /var/lib/todoke/journal"
+            )
+        if source.durability is Durability.KAFKA and source.batching.interval >= settings.answer_within:
             raise ConfigurationError(
                 f"sources.{name}.batching.interval = {source.batching.interval:g} must be less than "
-                f"ingest.answer_within = {settings.answer_within:g}, or posts would be refused while they wait"
+                f"ingest.answer_within = {settings.answer_within:g}, or posts would be refused while they wait; with "
+                f'durability = "journal" nobody waits'
             )
         if source.max_body_bytes > settings.max_bytes_in_flight:
             raise ConfigurationError(

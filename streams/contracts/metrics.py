@@ -25,6 +25,16 @@ INGEST_EVENTS = Metric("todoke_ingest_events", "Events of posts that were answer
 INGEST_IN_FLIGHT_BYTES = Metric(
     "todoke_ingest_in_flight_bytes", "Bytes of bodies that were taken and are not durable yet."
 )
+INGEST_JOURNAL_BYTES = Metric(
+    "todoke_ingest_journal_bytes", "Bytes of posts in the journal, which are not known to be in Kafka."
+)
+INGEST_JOURNAL_LIMIT_BYTES = Metric(
+    "todoke_ingest_journal_limit_bytes", "Bytes of posts that the journal may hold; 0 if there is none."
+)
+INGEST_JOURNAL_OLDEST_SECONDS = Metric(
+    "todoke_ingest_journal_oldest_seconds", "How long the oldest post in the journal has waited."
+)
+INGEST_JOURNAL_POSTS = Metric("todoke_ingest_journal_posts", "Posts in the journal.")
 INGEST_KAFKA_REACHABLE = Metric("todoke_ingest_kafka_reachable", "1 while Kafka answers.")
 INGEST_POSTS = Metric("todoke_ingest_posts", "Posts by the status they were answered with.", ("source", "status"))
 INGEST_REFUSALS = Metric(

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ingest.role import IngestRole
-from ingest.settings import IngestSettings, default_sources
+from ingest.settings import IngestSettings, SourceSettings, default_sources
 from streams.contracts.codec import Record, decode
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.topics import Topics
@@ -43,10 +43,12 @@ async def create_inbox(bootstrap_servers: str, topics: Topics) -> None:
         await admin.close()
 
 
-def ingest(bootstrap_servers: str, topics: Topics, **settings: object) -> IngestRole:
+def ingest(
+    bootstrap_servers: str, topics: Topics, *, sources: Mapping[str, SourceSettings] | None = None, **settings: object
+) -> IngestRole:
     return IngestRole(
         settings=IngestSettings.model_validate({"port": 0, "tell_answered_every": 0.1, "probe_every": 0.1, **settings}),
-        sources=default_sources(),
+        sources=sources or default_sources(),
         kafka=KafkaConnection(bootstrap_servers=bootstrap_servers),
         topics=topics,
     )

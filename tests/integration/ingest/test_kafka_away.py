@@ -18,7 +18,7 @@ from tests.eventually import eventually
 from tests.integration.ingest.inbox import create_inbox, ingest, post, read_inbox
 
 INBOX = topics("own.", fsync=True)
-SHORT = {"answer_within": 1.0, "kafka_timeout": 2.0}
+SHORT: dict[str, Any] = {"answer_within": 1.0, "kafka_timeout": 2.0}
 
 
 @pytest_asyncio.fixture

@@ -320,6 +320,145 @@ async def test_more_events_than_a_post_may_have(start: Start, http: aiohttp.Clie
     assert role.readiness()[1]["in_flight_bytes"] == 0
 
 
+@pytest.fixture
+def journaled(tmp_path: Path) -> dict[str, Any]:
+    """Settings of ingest with a journal."""
+    return {"journal": str(tmp_path / "journal")}
+
+
+JOURNALED = {"durability": "journal", "batching": {"interval": 0.01}}
+
+
+async def test_with_a_journal_a_post_is_answered_while_kafka_takes_nothing(
+    start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher, log: Log, journaled: dict[str, Any]
+) -> None:
+    role = await start(source(**JOURNALED), **journaled)
+    url = f"{role.url}/v1/webhooks/cmc"
+    publisher.hold()
+    answers = await asyncio.gather(*(answer(http.post(url, data=PAYLOAD.read_bytes())) for _ in range(20)))
+    assert {status for status, _ in answers} == {200}
+    assert log.lines("receipts") == []
+
+    async def metrics() -> str:
+        async with http.get(f"{role.url}/metrics") as response:
+            return await response.text()
+
+    said = await metrics()
+    assert "todoke_ingest_journal_posts 20.0" in said
+    assert "todoke_ingest_journal_limit_bytes 1.073741824e+09" in said
+    async with http.get(f"{role.url}/readyz") as response:
+        assert response.status == 200
+        assert (await response.json())["journal_bytes"] > 0
+    publisher.release()
+    parts = await log.eventually("receipts", lambda parts: len(parts) == 20)
+    assert {part["receipt"] for part in parts} == {body["receipt"] for _, body in answers}
+    assert len(log.lines("events")) == 20
+    notes = await log.eventually("answered", lambda notes: bool(notes) and notes[-1]["through"] == 20)
+    assert [sequence for note in notes for sequence in note["abandoned"]] == []
+    assert "todoke_ingest_journal_bytes 0.0" in await metrics()
+
+
+async def test_nobody_is_told_of_a_post_before_all_of_it_is_in_kafka(
+    start: Start, http: aiohttp.ClientSession, log: Log, journaled: dict[str, Any]
+) -> None:
+    patient = {"durability": "journal", "batching": {"interval": 600, "max_events": 2}}
+    role = await start(source(**patient), **journaled)
+    event = {"type": "queued", "occurred_at": "2023-01-25T05:03:06Z", "recipient": "a@x"}
+    url = f"{role.url}/v1/events"
+    for number in range(3):
+        body = orjson.dumps([event, {**event, "recipient": f"{number}@y"}])
+        assert (await answer(http.post(url, data=body, headers=JSON)))[1]["accepted"] == 2
+    parts = await log.eventually("receipts", bool)
+    assert len(parts) < 6  # what does not fill a chunk waits for its interval
+    assert all(note["through"] < 3 for note in log.lines("answered"))
+    await role.until_idle()
+    assert sum(part["events"] for part in log.lines("receipts")) == 6
+    assert log.lines("answered")[-1]["through"] == 3
+
+
+async def test_a_journal_has_a_limit_and_recovers(
+    start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher, log: Log, journaled: dict[str, Any]
+) -> None:
+    role = await start(source(**JOURNALED), **journaled, journal_max_bytes=2**20)
+    event = {"type": "queued", "occurred_at": "2023-01-25T05:03:06Z", "recipient": "a@x", "reason": "r" * 100_000}
+    url = f"{role.url}/v1/events"
+    publisher.hold()
+
+    async def fill() -> tuple[int, dict[str, Any]]:
+        return await answer(http.post(url, data=orjson.dumps([event]), headers=JSON))
+
+    accepted = 0
+    while (found := await fill())[0] == 200:
+        accepted += 1
+    assert (found[0], found[1]["type"]) == (503, "urn:todoke:problem:journal-full")
+    assert 7 <= accepted <= 2**20 / 100_000
+    assert not role.readiness()[0]
+    await refused(http.post(url, data=orjson.dumps([event]), headers=JSON), 503, "journal-full")
+    publisher.release()
+    await eventually(fill, lambda found: found[0] == 200, within=10)
+    assert len(await log.eventually("events", lambda events: len(events) == accepted + 1)) == accepted + 1
+
+
+async def test_stopping_leaves_in_the_journal_what_kafka_does_not_take(
+    start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher, log: Log, journaled: dict[str, Any]
+) -> None:
+    role = await start(source(**JOURNALED), **journaled)
+    publisher.hold()
+    status, body = await answer(http.post(f"{role.url}/v1/webhooks/cmc", data=PAYLOAD.read_bytes()))
+    assert status == 200
+
+    async def ready() -> Any:
+        return role.readiness()[1]["kafka"]
+
+    await eventually(ready, lambda said: said == "away", within=5)
+    await role.stop(Deadline(5, SystemClock()))
+    assert log.lines("receipts") == []
+    other = IngestRole(
+        settings=IngestSettings.model_validate({**QUICK, **journaled}),
+        sources=default_sources(),  # of which none wishes for the journal any more
+        kafka=KafkaConnection(),
+        topics=topics(),
+        publisher=(fresh := MemoryPublisher()),
+    )
+    await other.start()
+    await other.until_idle()
+    await other.stop(Deadline(5, SystemClock()))
+    (part,) = Log(fresh).lines("receipts")
+    assert part["receipt"] == body["receipt"]
+    notes = {note["instance"]: note["through"] for note in Log(fresh).lines("answered")}
+    assert notes == {body["receipt"][:20]: 1}
+
+
+async def test_stopping_drains_the_journal(
+    start: Start, http: aiohttp.ClientSession, log: Log, journaled: dict[str, Any]
+) -> None:
+    role = await start(source(durability="journal", batching={"interval": 600}), **journaled)
+    _, body = await answer(http.post(f"{role.url}/v1/webhooks/cmc", data=PAYLOAD.read_bytes()))
+    assert log.lines("receipts") == []
+    await role.stop(Deadline(5, SystemClock()))
+    assert [part["receipt"] for part in log.lines("receipts")] == [body["receipt"]]
+
+
+async def test_a_disk_that_fails_makes_503(
+    start: Start, http: aiohttp.ClientSession, journaled: dict[str, Any]
+) -> None:
+    role = await start(source(**JOURNALED), **journaled)
+    url = f"{role.url}/v1/webhooks/cmc"
+    journal = role._intake._journal
+    assert journal is not None
+    journal._opened()._reserve = 2**62
+    await refused(http.post(url, data=PAYLOAD.read_bytes()), 503, "not-durable")
+    assert role.readiness()[1]["journal_bytes"] == 0
+    journal._opened()._reserve = 0
+    assert (await answer(http.post(url, data=PAYLOAD.read_bytes())))[0] == 200
+
+
+async def test_two_processes_with_one_journal_are_told(start: Start, journaled: dict[str, Any]) -> None:
+    await start(source(**JOURNALED), **journaled)
+    with pytest.raises(ConfigurationError, match="in use by another process"):
+        await start(source(**JOURNALED), **journaled)
+
+
 async def test_basic_and_bearer(start: Start, http: aiohttp.ClientSession) -> None:
     role = await start(source(basic=["user:old", "user:new"], bearer_tokens=["token"]))
     url = f"{role.url}/v1/webhooks/cmc"

@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from ingest.settings import Batching, IngestSettings, SourceSettings, check, default_sources
+from ingest.settings import Batching, Durability, IngestSettings, SourceSettings, check, default_sources
 from streams.contracts.errors import ConfigurationError
 
 LOCKED = SourceSettings(bearer_tokens=(SecretStr("t"),))
@@ -74,3 +76,10 @@ def test_nothing_may_wait_longer_than_the_answer() -> None:
     with pytest.raises(ConfigurationError, match="answer_within = 20"):
         check(IngestSettings(), {"cmc": slow})
     check(IngestSettings(answer_within=60), {"cmc": slow})
+
+
+def test_with_a_journal_nobody_waits_for_the_interval(tmp_path: Path) -> None:
+    slow = LOCKED.model_copy(update={"batching": Batching(interval=600), "durability": Durability.JOURNAL})
+    check(IngestSettings(journal=tmp_path), {"cmc": slow})
+    with pytest.raises(ConfigurationError, match=r"durability = \"journal\" needs a folder .* set ingest\.journal"):
+        check(IngestSettings(), {"cmc": slow})

@@ -1,0 +1,81 @@
+"""Ingest with a journal in a process of its own, which may kill itself at a given step.
+
+``python -m tests.integration.ingest.journal_process BOOTSTRAP PREFIX FOLDER STEP`` prints its port once it takes posts.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import uvloop
+
+from ingest.journal.store import Chunk, Entry, Store
+from ingest.publisher import KafkaPublisher
+from ingest.role import IngestRole
+from ingest.settings import IngestSettings, SourceSettings
+from streams.contracts.kafka import KafkaConnection
+from streams.contracts.topics import topics
+
+STEPS = (
+    "before the commit",
+    "after the commit",
+    "before sending",
+    "after sending",
+    "before removing",
+    "after removing",
+)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dies_at(step: str, settings: IngestSettings, kafka: KafkaConnection, topic_prefix: str) -> KafkaPublisher:
+    """Have this process kill itself when it comes to a step; give its publisher."""
+    commit = Store.commit
+
+    def killing_commit(self: Store, entries: Sequence[Entry], done: Iterable[Chunk], forgotten: Iterable[int]) -> None:
+        done = list(done)
+        if (step == "before the commit" and entries) or (step == "before removing" and done):
+            die()
+        commit(self, entries, done, forgotten)
+        if (step == "after the commit" and entries) or (step == "after removing" and done):
+            die()
+
+    Store.commit = killing_commit  # type: ignore[method-assign]
+
+    class KillingPublisher(KafkaPublisher):
+        async def publish(self, shard: int, value: bytes) -> None:
+            if step == "before sending" and b'"receipts"' in value:
+                die()
+            await super().publish(shard, value)
+            if step == "after sending" and b'"receipts"' in value:
+                die()
+
+    return KillingPublisher(kafka=kafka, topic=topics(topic_prefix).inbox, request_timeout=settings.kafka_timeout)
+
+
+async def main(bootstrap_servers: str, prefix: str, folder: str, step: str) -> None:
+    settings = IngestSettings.model_validate(
+        {"port": 0, "tell_answered_every": 0.1, "probe_every": 0.1, "journal": Path(folder)}
+    )
+    kafka = KafkaConnection(bootstrap_servers=bootstrap_servers)
+    role = IngestRole(
+        settings=settings,
+        sources={"cmc": SourceSettings.model_validate({"durability": "journal", "batching": {"interval": 0.02}})},
+        kafka=kafka,
+        topics=topics(prefix),
+        publisher=dies_at(step, settings, kafka, prefix),
+    )
+    await role.start()
+    sys.stdout.write(f"{role.port}\n")
+    sys.stdout.flush()
+    await role.wait()
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(*sys.argv[1:5]))
