@@ -9,6 +9,14 @@ _ENGINE = """<clickhouse>
     <!-- Nothing is laid over a database; the one in the data folder is taken. -->
     <default_database/>
     <database>default</database>
+    <merge_tree>
+        <!-- A small part is one file, not twelve: making files is much of what a small insert costs. -->
+        <min_bytes_for_full_part_storage>134217728</min_bytes_for_full_part_storage>
+        <!-- Merges would gather statistics of every column, for the planning of joins. -->
+        <auto_statistics_types/>
+        <!-- More parts at a time are merged, less often; by default 5. -->
+        <merge_selector_base>8</merge_selector_base>
+    </merge_tree>
     {memory}
 </clickhouse>
 """
