@@ -54,7 +54,7 @@ async def stages(connection: KafkaConnection, topics: Topics, groups: dict[str, 
             [TopicPartition(topic.name, number) for number in range(counts[topic.name])]
             for topic in (topics.inbox, topics.outbox)
         )
-        stamps = await _last_stamps(consumer, outbox)
+        stamps = await last_stamps(consumer, outbox)
         written = _by_number(await consumer.end_offsets(outbox))
         begins = _by_number(await consumer.beginning_offsets(inbox))
         ends = _by_number(await consumer.end_offsets(inbox))
@@ -72,7 +72,7 @@ def _by_number(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
     return {partition.partition: offset for partition, offset in offsets.items()}
 
 
-async def _last_stamps(consumer: AIOKafkaConsumer, outbox: list[TopicPartition]) -> dict[int, int]:
+async def last_stamps(consumer: AIOKafkaConsumer, outbox: list[TopicPartition]) -> dict[int, int]:
     """Read the last record of each partition of the outbox: its stamp is the inbox offset that was answered last."""
     begins, ends = await consumer.beginning_offsets(outbox), await consumer.end_offsets(outbox)
     wanted = {partition: ends[partition] - 1 for partition in outbox if ends[partition] > begins[partition]}

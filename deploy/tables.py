@@ -1,8 +1,9 @@
-"""Questions to ClickHouse over HTTP, for commands that show a few rows."""
+"""Questions to ClickHouse over HTTP, for commands that show or write a few rows."""
 
 import asyncio
 import json
 import ssl
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,7 +24,7 @@ class QueryError(TodokeError):
 
 
 class Tables:
-    """The pipeline's database, to read from. As a context manager: holds connections."""
+    """The pipeline's database. As a context manager: holds connections."""
 
     def __init__(self, connection: ClickHouseConnection) -> None:
         self._connection = connection
@@ -62,17 +63,34 @@ class Tables:
             ClickHouseUnreachableError: no answer.
             QueryError: the answer is an error.
         """
+        parameters = {f"param_{name}": value for name, value in parameters.items()}
+        return [json.loads(line) for line in (await self._ask(query.encode(), parameters)).splitlines()]
+
+    async def insert(self, table: str, lines: bytes) -> None:
+        """Insert rows.
+
+        Args:
+            table: of the database.
+            lines: the rows as newline-delimited JSON; times have the form of RFC 3339.
+
+        Raises:
+            ClickHouseUnreachableError, QueryError: as `rows`.
+        """
+        settings = {"date_time_input_format": "best_effort", "wait_end_of_query": "1"}
+        await self._ask(f"insert into {table} format JSONEachRow\n".encode() + lines, settings)
+
+    async def _ask(self, body: bytes, settings: Mapping[str, str]) -> str:
         if self._session is None:
             raise RuntimeError("use it in an async with block")
         settings = {
             "database": self._connection.database,
             "default_format": "JSONEachRow",
             "output_format_json_quote_64bit_integers": "0",
-            **{f"param_{name}": value for name, value in parameters.items()},
+            **settings,
         }
         where = f"ClickHouse at {self._connection.host}:{self._connection.port}"
         try:
-            async with self._session.post("/", data=query.encode(), params=settings) as answer:
+            async with self._session.post("/", data=body, params=settings) as answer:
                 text = await answer.text()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ClickHouseUnreachableError(
@@ -80,7 +98,7 @@ class Tables:
             ) from error
         if answer.status != 200:  # noqa: PLR2004 - HTTP's own word for ok
             raise QueryError(f"{where} answered {answer.status}: {text.strip()[:500]}")
-        return [json.loads(line) for line in text.splitlines()]
+        return text
 
 
 def _trust(connection: ClickHouseConnection) -> ssl.SSLContext:

@@ -1,0 +1,113 @@
+"""Reading a dead letter again, with the providers and the settings of today. Pure."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from deploy.dead_letters import Letter
+from ingest.bodies import OverLimitError, UnreadableError
+from ingest.harvest import Context
+from ingest.providers import PROVIDERS
+from ingest.settings import ProviderName, SourceSettings
+from streams.contracts.codec import decode
+from streams.contracts.dead_letter import Reason
+from streams.contracts.errors import FormError
+from streams.contracts.events import Event
+from streams.lifecycle import Event as CheckedEvent
+
+MULTIPART = b"--"
+LINES = "application/x-ndjson"
+_events = msgspec.json.Decoder(CheckedEvent)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rereading:
+    """What a letter says now."""
+
+    events: tuple[Event, ...] = ()
+    record: bytes | None = None
+    """A whole record of the inbox that can be read now: to be put back as it is, with its own receipts."""
+    trouble: str = ""
+    """Why nothing, or not all of it, can be read."""
+
+
+def reread(letter: Letter, sources: Mapping[str, SourceSettings], receipt: str, received_at: str) -> Rereading:
+    """Read a letter.
+
+    Args:
+        letter: which.
+        sources: as configured now.
+        receipt: that the events get.
+        received_at: that the events get.
+    """
+    if letter.raw is None:
+        return Rereading(trouble="a part of it is not in the table")
+    if letter.reason == Reason.ROW_REFUSED:
+        return Rereading(
+            trouble="ClickHouse refused it; the pipeline has counted it, and would take it for a duplicate"
+        )
+    if not letter.source:
+        return _of_chunk(letter.raw, receipt, received_at)
+    settings = sources.get(letter.source)
+    if settings is None:
+        return Rereading(trouble=f"there is no source {letter.source} any more")
+    return _of_post(letter.raw, letter.source, settings, receipt, received_at)
+
+
+def _of_chunk(raw: bytes, receipt: str, received_at: str) -> Rereading:
+    """Read what the worker gave up on: a whole record, or lines of events."""
+    try:
+        decode(raw)
+    except FormError:
+        pass
+    else:
+        return Rereading(record=raw)
+    events: list[Event] = []
+    bad = 0
+    for line in raw.splitlines():
+        try:
+            _events.decode(line)
+            event: Event = json.loads(line)
+        except (ValueError, UnicodeDecodeError):
+            bad += 1
+            continue
+        events.append({**event, "receipt": receipt, "received_at": received_at})
+    return Rereading(events=tuple(events), trouble=f"{bad} lines are no events" if bad else "")
+
+
+def _of_post(raw: bytes, source: str, settings: SourceSettings, receipt: str, received_at: str) -> Rereading:
+    """Read a post, or a record of one, as its source's provider writes it; else in todoke's own form."""
+    trouble = ""
+    for provider, content_type in _forms(raw, settings.provider):
+        context = Context(
+            source=source,
+            provider=provider,
+            zone=settings.zone,
+            receipt=receipt,
+            received_at=received_at,
+            max_events=settings.max_body_events,
+        )
+        reading = PROVIDERS[provider]
+        try:
+            harvest = reading.harvest(reading.unpack(raw, content_type), context)
+        except (UnreadableError, OverLimitError) as error:
+            trouble = trouble or str(error) or "it has more events than sources.NAME.max_body_events"
+            continue
+        left = harvest.rejects[0].detail if harvest.rejects else ""
+        if harvest.events:
+            return Rereading(events=tuple(map(msgspec.to_builtins, harvest.events)), trouble=left)
+        trouble = trouble or left or "it holds no event"
+    return Rereading(trouble=trouble)
+
+
+def _forms(raw: bytes, provider: ProviderName) -> Iterator[tuple[ProviderName, str]]:
+    """List how a body may be written; its Content-Type was not kept. An empty one lets the provider look."""
+    first = raw.split(b"\n", 1)[0].strip()
+    if first.startswith(MULTIPART):
+        yield provider, f"multipart/form-data; boundary={first[2:].decode('utf-8', 'replace')}"
+    yield provider, ""
+    if provider is not ProviderName.GENERIC:
+        yield ProviderName.GENERIC, ""
+    yield ProviderName.GENERIC, LINES
