@@ -63,7 +63,7 @@ class ReadingSettings(Section):
 class ClickHouseSinkSettings(ReadingSettings):
     """The sink that fills ClickHouse."""
 
-    interval: float = Field(default=1.0, ge=0, le=60, description="seconds")
+    interval: float = Field(default=2.0, ge=0, le=60, description="seconds")
     """Seconds between the beginnings of two rounds of inserts: more make larger parts and less work for ClickHouse. A
     single record after a pause is inserted at once."""
     concurrency: int = Field(default=2, ge=1, le=64, description="inserts")
@@ -75,7 +75,7 @@ class ClickHouseSinkSettings(ReadingSettings):
 class TopicsSinkSettings(ReadingSettings):
     """The sink that writes the public topics."""
 
-    interval: float = Field(default=0.1, ge=0, le=60, description="seconds")
+    interval: float = Field(default=0.3, ge=0, le=60, description="seconds")
     """Seconds between the beginnings of two transactions: more make them cheaper. A single record after a pause is
     published at once."""
     block_events: int = Field(default=10_000, ge=1, le=1_000_000, description="events")
