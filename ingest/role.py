@@ -60,7 +60,7 @@ class IngestRole:
                 kafka=kafka,
                 topic=topics.inbox,
                 request_timeout=settings.kafka_timeout,
-                compression=settings.compression,
+                compression=None if settings.compression == "none" else settings.compression,
             ),
             clock=clock or SystemClock(),
             registry=registry or CollectorRegistry(),
