@@ -101,6 +101,8 @@ class Outcome:
     tally: Tally = field(default_factory=Tally)
     sight: Sight = field(default_factory=Sight)
     found: Findings = field(default_factory=Findings)
+    overdue: list[str] = field(default_factory=list)
+    """Parts that did not end in time when they were told to."""
     rows: int = 0
     """Of ``mail.events`` in the end."""
 
@@ -143,6 +145,7 @@ class Campaign:
             code = await self.pipeline.stop()
             if code:
                 self.outcome.found.note(kinds.STUCK, f"`todoke up` stopped with exit code {code}")
+        self.outcome.overdue = self.pipeline.overdue
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
 

@@ -15,6 +15,8 @@ class Pipeline(Protocol):
     """`tests.traffic.running.RunningPipeline`, which is ``todoke up``, or `tests.chaos.fleet.Fleet`."""
 
     data: Path
+    overdue: list[str]
+    """Parts that did not end in time when they were told to, and were killed."""
 
     @property
     def roles(self) -> tuple[str, ...]:

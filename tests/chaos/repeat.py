@@ -1,4 +1,4 @@
-"""A record of an internal topic a second time: what a broker delivers again, or a worker writes that is none any more."""
+"""A record of an internal topic again: what a broker delivers twice, or a worker writes that is none any more."""
 
 import random
 

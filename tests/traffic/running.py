@@ -19,6 +19,7 @@ from tests.eventually import eventually
 INSTALLED = Path(sys.executable).with_name("todoke")
 READY_WITHIN = 120.0
 STOPPED_WITHIN = 90.0
+ROLES = ("ingest", "worker", "sink-clickhouse", "sink-topics")
 SAME_START = 1.0
 """Seconds that two readings of one process's start may differ by: a process id alone may be another's by now."""
 
@@ -40,6 +41,7 @@ class RunningPipeline:
         self._env = {**os.environ, "PYTHONPATH": str(code)} if code else dict(os.environ)
         self.data = data
         self.todoke = todoke
+        self.overdue: list[str] = []
         self._config = config
         self._ports = {name: free_port() for name in ("http", "kafka", "clickhouse")}
         self._process: asyncio.subprocess.Process | None = None
@@ -58,7 +60,7 @@ class RunningPipeline:
     @property
     def roles(self) -> tuple[str, ...]:
         """Name its roles, without the two servers."""
-        return ("ingest", "worker", "sink-clickhouse", "sink-topics")
+        return ROLES
 
     @property
     def networks(self) -> dict[tuple[str, str], Any]:
