@@ -183,6 +183,8 @@ class Beginning:
 
     async def _entered(self, offset: int) -> str | None:
         """Tell when an inbox record entered the log; ``None`` where there is no record with this offset."""
+        if offset < 0:
+            return None
         async for record in self._around.log.read(self._around.topics.inbox.name, self._number, offset, offset + 1):
             return entered_at(record.timestamp / 1000)
         return None

@@ -3,7 +3,9 @@
 import click
 
 from deploy.commands.options import Invocation, admin_port, common_options
+from deploy.environment import Environment
 from deploy.roles import Running, run_role
+from sinks.clickhouse.history import ClickHouseHistory
 from streams.role import WorkerRole
 
 
@@ -27,7 +29,16 @@ def command(invocation: Invocation, *, port: int | None, until_idle: bool) -> in
     invocation.start_logging(environment, "worker")
     settings = environment.settings
     running = Running(name="worker", stop_deadline=settings.stop.deadline, admin=settings.admin, until_idle=until_idle)
+    archive = ClickHouseHistory(settings.clickhouse) if _rebuilds(environment) else None
     return run_role(
-        lambda: WorkerRole(settings=settings.worker, connection=settings.kafka, topics=settings.topics.topics()),
+        lambda: WorkerRole(
+            settings=settings.worker, connection=settings.kafka, topics=settings.topics.topics(), archive=archive
+        ),
         running,
     )
+
+
+def _rebuilds(environment: Environment) -> bool:
+    """Tell whether ClickHouse is asked for what a lost outbox had said: by default where it is configured at all."""
+    asked = environment.settings.worker.rebuild
+    return any(key[0] == "clickhouse" for key in environment.origins) if asked is None else asked

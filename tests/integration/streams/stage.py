@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -26,6 +27,7 @@ from streams.log import Log
 from streams.role import WorkerRole
 from streams.settings import WorkerSettings
 from tests.chunks import rows
+from tests.eventually import eventually
 
 STOP_SECONDS = 20.0
 
@@ -79,6 +81,10 @@ class Stage:
                 ]
             )
             assert [error[1] for error in response.topic_errors] == [0] * len(response.topic_errors), response
+        async with Log(self.connection) as log:
+            for topic in which or (self.topics.inbox, self.topics.outbox):
+                # What was made is not known everywhere at once.
+                await eventually(partial(log.partitions, topic.name), lambda count: count == self.shards)
 
     async def delete(self, topic: Topic) -> None:
         async with self.admin() as admin:
