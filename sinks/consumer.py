@@ -92,7 +92,8 @@ class OutboxConsumer:
             TodokeError: Kafka cannot be reached, or the outbox does not exist.
         """
         try:
-            await self._group.join(self._on_revoked, self._on_assigned)
+            await self._group.connect()
+            self._group.join(self._on_revoked, self._on_assigned)
         except BaseException:
             await self._group.leave()
             raise

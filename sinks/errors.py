@@ -19,7 +19,27 @@ class UnreachableError(TodokeError):
 
 
 class RefusedError(TodokeError):
-    """The destination refuses what it is given, and would again. Nothing is skipped: somebody has to look."""
+    """The destination refuses what it is given, and would again. Nothing is skipped: somebody has to look.
+
+    Attributes:
+        said: what the destination says of it, one line.
+    """
+
+    def __init__(self, message: str, *, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
+
+
+class TooLargeError(RefusedError):
+    """The destination would take less at a time."""
+
+
+class PoisonError(RefusedError):
+    """Something in what was given cannot be read or kept, whatever else is given with it."""
+
+
+class BreakerError(TodokeError):
+    """So much is refused that the fault is not with the rows: nothing more is put aside until somebody has looked."""
 
 
 class SchemaError(TodokeError):

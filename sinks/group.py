@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
@@ -35,12 +36,8 @@ class OutboxGroup:
         self._consumer: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
 
-    async def join(self, revoked: Callable[[], Awaitable[None]], assigned: Callable[[Collection[int]], None]) -> None:
-        """Connect and ask for partitions.
-
-        Args:
-            revoked: called before any partition goes to another member, while commits still count.
-            assigned: called with the partitions that this member has from now on.
+    async def connect(self) -> None:
+        """Connect, without being a member yet.
 
         Raises:
             UnreachableError: Kafka does not answer.
@@ -73,7 +70,15 @@ class OutboxGroup:
             ) from error
         if self.topic not in known:
             raise ConfigurationError(f"the topic {self.topic} does not exist: make it with `todoke topics`")
-        self._consumer.subscribe([self.topic], listener=_Listener(revoked, assigned))
+
+    def join(self, revoked: Callable[[], Awaitable[None]], assigned: Callable[[Collection[int]], None]) -> None:
+        """Ask for partitions.
+
+        Args:
+            revoked: called before any partition goes to another member, while commits still count.
+            assigned: called with the partitions that this member has from now on.
+        """
+        self.consumer.subscribe([self.topic], listener=_Listener(revoked, assigned))
 
     async def leave(self) -> None:
         """Leave the group and disconnect. May be called twice, and when `join` failed."""
@@ -146,18 +151,35 @@ class OutboxGroup:
         Raises:
             HandedOverError: this member does not have them, or not any more.
         """
-        if not positions:
-            return
-        offsets = {
-            TopicPartition(self.topic, partition): OffsetAndMetadata(position.offset, position.metadata())
-            for partition, position in positions.items()
-        }
-        coordinator = self.consumer._coordinator  # noqa: SLF001 - nothing public tells the generation
+        if positions:
+            self._membership()
+            await self._commit(self.consumer.commit(self._offsets_of(positions)))
+
+    async def commit_for_others(self, positions: Mapping[int, Position]) -> None:
+        """Commit positions of partitions whoever has them: their members must have let go of them and read nothing.
+
+        Raises:
+            HandedOverError: this member is not in the group, or the group is being shared out anew.
+        """
+        # aiokafka refuses on its own what Kafka would take from any member.
+        await self._commit(self._membership().commit_offsets(None, self._offsets_of(positions)))
+
+    def _membership(self) -> GroupCoordinator:
+        coordinator: GroupCoordinator | None = self.consumer._coordinator  # noqa: SLF001 - nothing public tells the generation
         if coordinator is None or coordinator.generation <= 0:
             # Out of the group, a commit would count as one by hand wherever the group has no members at the moment.
             raise HandedOverError("this sink is not in its group at the moment")
+        return coordinator
+
+    def _offsets_of(self, positions: Mapping[int, Position]) -> dict[TopicPartition, OffsetAndMetadata]:
+        return {
+            TopicPartition(self.topic, partition): OffsetAndMetadata(position.offset, position.metadata())
+            for partition, position in positions.items()
+        }
+
+    async def _commit(self, request: Awaitable[None]) -> None:
         try:
-            await self.consumer.commit(offsets)
+            await request
         except (CommitFailedError, IllegalStateError) as error:
             raise HandedOverError("the group has given the partitions to others") from error
         except KafkaError as error:
@@ -169,13 +191,26 @@ class OutboxGroup:
         Raises:
             UnreachableError: Kafka does not answer.
         """
+        return await self._offsets(self.consumer.end_offsets)
+
+    async def begins(self) -> Mapping[int, int]:
+        """Tell the first offset that the log of every partition still holds.
+
+        Raises:
+            UnreachableError: Kafka does not answer.
+        """
+        return await self._offsets(self.consumer.beginning_offsets)
+
+    async def _offsets(
+        self, ask: Callable[[Collection[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
+    ) -> Mapping[int, int]:
         try:
             [described] = await self.admin.describe_topics([self.topic])
             places = [TopicPartition(self.topic, found["partition"]) for found in described["partitions"]]
-            ends = await self.consumer.end_offsets(places)
+            offsets = await ask(places)
         except KafkaError as error:
-            raise UnreachableError(f"the ends of {self.topic} cannot be read: {error!r}") from error
-        return {place.partition: end for place, end in ends.items()}
+            raise UnreachableError(f"the extent of {self.topic} cannot be read: {error!r}") from error
+        return {place.partition: offset for place, offset in offsets.items()}
 
     @property
     def consumer(self) -> AIOKafkaConsumer:

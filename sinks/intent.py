@@ -13,7 +13,7 @@ chain is followed from there, and what the store has is passed over.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from sinks.block import Block
@@ -46,14 +46,21 @@ class IntentDelivery:
         self._settings = settings
         self._instruments = instruments
         self._slots = asyncio.Semaphore(concurrency)
+        self._generations: dict[int, int] = {}
+        """Of the store, as of each partition's takeover."""
         self._written: dict[int, Position] = {}
         """Positions behind blocks that are written and not committed."""
         self._committing = asyncio.Lock()
 
     async def open(self, partition: int) -> Position | None:
         """Read the group's position. Where it is forgotten or behind the store, the store's chain counts."""
+        known = await self._writer.open(partition)
+        self._generations[partition] = known.generation
         committed = (await self._group.committed([partition])).get(partition)
-        stored = await self._writer.position(partition)
+        if committed is not None and committed.generation != known.generation:
+            logger.info("Partition %d: the store was made anew and gets everything again", partition)
+            committed = None
+        stored = known.position
         if stored is None or (committed is not None and not _is_behind(committed, stored)):
             return committed
         offset = 0 if committed is None else committed.offset
@@ -74,7 +81,7 @@ class IntentDelivery:
         # 1. Intend
         async with self._committing:
             intents = {block.partition: block.before for block in blocks if block.records}
-            await self._group.commit({**self._written, **intents})
+            await self._commit({**self._written, **intents})
             self._written.clear()
         # 2. Write
         try:
@@ -94,13 +101,21 @@ class IntentDelivery:
         """Commit past what is written."""
         # 3. Commit
         async with self._committing:
-            await self._group.commit(self._written)
+            await self._commit(self._written)
             self._written.clear()
 
     async def release(self, partitions: Collection[int]) -> None:
         """Forget what is not committed: the next owner repeats it."""
         for partition in partitions:
             self._written.pop(partition, None)
+
+    async def _commit(self, positions: Mapping[int, Position]) -> None:
+        await self._group.commit(
+            {
+                partition: replace(position, generation=self._generations[partition])
+                for partition, position in positions.items()
+            }
+        )
 
     async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
         pauses = Pauses(self._settings.retry_pause, self._settings.retry_pause_limit)

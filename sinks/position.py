@@ -39,6 +39,9 @@ class Position:
     intent: Bounds | None = None
     """The block that was begun there: it may be delivered, in whole or in part, and is to be repeated exactly."""
 
+    generation: int = 0
+    """Of the tables that have what lies before: tables that were made anew have nothing of it."""
+
     @classmethod
     def at(cls, offset: int, chain: Chain, intent: Bounds | None = None) -> Self:
         """Make the position before an offset."""
@@ -51,7 +54,14 @@ class Position:
     def metadata(self) -> str:
         """Write all but the offset as the metadata of an offset commit (Kafka takes 4096 bytes by default)."""
         intent = None if self.intent is None else [self.intent.first, self.intent.last]
-        known = {"form": FORM, "epoch": self.epoch, "stamp": self.stamp, "linked": self.linked, "intent": intent}
+        known = {
+            "form": FORM,
+            "epoch": self.epoch,
+            "stamp": self.stamp,
+            "linked": self.linked,
+            "intent": intent,
+            "generation": self.generation,
+        }
         return json.dumps(known, separators=(",", ":"))
 
     @classmethod
@@ -66,6 +76,13 @@ class Position:
             if known["form"] != FORM:
                 return cls(offset=offset)
             intent = None if known["intent"] is None else Bounds(*known["intent"])
-            return cls(offset=offset, epoch=known["epoch"], stamp=known["stamp"], linked=known["linked"], intent=intent)
+            return cls(
+                offset=offset,
+                epoch=known["epoch"],
+                stamp=known["stamp"],
+                linked=known["linked"],
+                intent=intent,
+                generation=known.get("generation", 0),
+            )
         except (ValueError, KeyError, TypeError):
             return cls(offset=offset)

@@ -6,6 +6,7 @@ from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from sinks.breaker import Limits
 from sinks.clickhouse.writer import ClickHouseWriter
 from sinks.consumer import OutboxConsumer
 from sinks.group import OutboxGroup
@@ -86,9 +87,15 @@ class ClickHouseSinkRole(_SinkRole):
         settings = settings or ClickHouseSinkSettings()
         clock = clock or SystemClock()
         instruments = Instruments.of("clickhouse", registry)
-        name = settings.group or f"{topics.outbox.name}.clickhouse"
+        name = settings.group_name(topics.outbox.name, "clickhouse")
         group = OutboxGroup(kafka=kafka, topic=topics.outbox, group=name, settings=settings)
-        self._writer = writer or ClickHouseWriter(connection=clickhouse, compression=settings.compression, clock=clock)
+        self._writer = writer or ClickHouseWriter(
+            connection=clickhouse,
+            compression=settings.compression,
+            limits=Limits(run=settings.refused_run, ratio=settings.refused_ratio),
+            inbox=topics.inbox.name,
+            clock=clock,
+        )
         delivery = IntentDelivery(
             group=group,
             writer=self._writer,
@@ -145,7 +152,7 @@ class TopicsSinkRole(_SinkRole):
         settings = settings or TopicsSinkSettings()
         clock = clock or SystemClock()
         instruments = Instruments.of("topics", registry)
-        name = settings.group or f"{topics.outbox.name}.topics"
+        name = settings.group_name(topics.outbox.name, "topics")
         group = OutboxGroup(kafka=kafka, topic=topics.outbox, group=name, settings=settings)
         delivery = TransactionDelivery(group=group, kafka=kafka, topics=topics, settings=settings, clock=clock)
         consumer = OutboxConsumer(

@@ -1,9 +1,21 @@
 """The seam to a store that takes blocks: what `sinks.intent` needs of it to be exact."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from sinks.block import Block
 from sinks.position import Bounds, Position
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """What a store has of a partition."""
+
+    generation: int = 0
+    """How often the store was made anew."""
+    position: Position | None = None
+    """Behind the last block that was written whole, ``None`` where there is none. Only the chain is meant: the log may
+    have been made anew, so reading begins at its beginning."""
 
 
 class BlockWriter(Protocol):
@@ -27,6 +39,7 @@ class BlockWriter(Protocol):
         Raises:
             UnreachableError: it may have been written in part; the same block again, later.
             RefusedError: the store would refuse it again.
+            BreakerError: too much of it is refused.
         """
         ...
 
@@ -38,10 +51,8 @@ class BlockWriter(Protocol):
         """
         ...
 
-    async def position(self, partition: int) -> Position | None:
-        """Tell the position behind the last block that was written whole, ``None`` where there is none.
-
-        Only the chain is meant: the log may have been made anew, so reading begins at its beginning.
+    async def open(self, partition: int) -> Stored:
+        """Begin with a partition: whatever an earlier writer of it decided holds. Tell what there is of it.
 
         Raises:
             UnreachableError: the store does not answer.
@@ -72,10 +83,10 @@ class MemoryWriter:
         """Keep the hole unless it is known."""
         self.losses.setdefault((partition, hole))
 
-    async def position(self, partition: int) -> Position | None:
+    async def open(self, partition: int) -> Stored:
         """Tell the position behind the last block of the partition."""
         blocks = [block for block in self.blocks.values() if block.partition == partition]
-        return blocks[-1].after if blocks else None
+        return Stored(position=blocks[-1].after if blocks else None)
 
     async def close(self) -> None:
         """Everything is kept: the next sink of a test finds it."""

@@ -65,8 +65,8 @@ class SchemaState:
 
     @property
     def is_current(self) -> bool:
-        """Tell whether this version can work with the database. Migrations of later versions do no harm."""
-        return not self.missing and not self.altered
+        """Tell whether this version can work with the database."""
+        return not self.missing and not self.altered and not self.unknown
 
     def require(self, database: str) -> None:
         """Raise `SchemaError` unless the schema is current."""
@@ -74,6 +74,11 @@ class SchemaState:
             raise SchemaError(
                 f"the database {database} was made by another edition of {', '.join(self.altered)}: use the version of"
                 " todoke that made it, or another database (clickhouse.database)"
+            )
+        if self.unknown:
+            raise SchemaError(
+                f"the database {database} was migrated by a later version of todoke ({', '.join(self.unknown)}):"
+                " install that version here, too; what arrives meanwhile waits in Kafka"
             )
         if self.missing:
             raise SchemaError(
@@ -111,7 +116,7 @@ async def migrate(connection: ClickHouseConnection) -> Sequence[str]:
     """Make the database and apply what is missing; tell the names of what was applied.
 
     Raises:
-        SchemaError: a migration was applied with another text.
+        SchemaError: a migration was applied with another text, or by a later version.
         TodokeError: ClickHouse does not answer, or does not let us.
     """
     client = await connect(connection, database="default")
@@ -121,7 +126,7 @@ async def migrate(connection: ClickHouseConnection) -> Sequence[str]:
         state = await _state(client, connection)
     finally:
         await client.close()
-    if state.altered:
+    if state.altered or state.unknown:
         state.require(connection.database)
     client = await connect(connection)
     try:

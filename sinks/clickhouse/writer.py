@@ -9,20 +9,25 @@ parts in the same way each time, hence the settings below.
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Literal
 
 import cramjam
 from clickhouse_connect.driver import AsyncClient
 
 from sinks.block import Block
+from sinks.breaker import NOTHING, Limits, Tally
 from sinks.clickhouse import migrations
 from sinks.clickhouse.connection import connect
 from sinks.clickhouse.failures import translated
+from sinks.clickhouse.refusals import Decisions
+from sinks.clickhouse.sieve import Shard, Sieve
+from sinks.clickhouse.targets import TARGETS
+from sinks.errors import UnreachableError
 from sinks.position import Bounds, Position
 from sinks.settings import ClickHouseConnection
+from sinks.writer import Stored
 from streams.contracts.clock import Clock, SystemClock, rfc3339
-from streams.contracts.sections import Outbox
 
 INSERT_SETTINGS: Mapping[str, Any] = {
     # The token counts for what the materialized views write, too.
@@ -50,30 +55,12 @@ INSERT_SETTINGS: Mapping[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """Where the lines of a section go."""
-
-    section: str
-    table: str
-    columns: Sequence[str] | None = None
-
-
-TARGETS = (
-    _Target(Outbox.EVENTS, "events"),
-    _Target(Outbox.RECEIPTS, "receipt_parts"),
-    _Target(Outbox.ANSWERED, "answered_posts"),
-    _Target(
-        Outbox.DEAD_LETTERS,
-        "dead_letters",
-        (
-            *("receipt", "number", "part", "parts", "source", "reason", "detail", "topic", "partition", "offset"),
-            *("version", "received_at", "raw_base64"),
-        ),
-    ),
-    _Target(Outbox.LOSSES, "losses"),
-)
-"""In the order in which they are written. Lifecycles, suppressions and statistics are made of the events."""
+GENERATION = "select generation, max(ready) from generations group by generation order by generation desc limit 1"
+LAST_BLOCK = """
+    select last, epoch, stamp, linked, refused_run, latest_rows, latest_refused
+    from blocks final
+    where shard = {shard:UInt32}
+"""
 
 
 class ClickHouseWriter:
@@ -84,12 +71,26 @@ class ClickHouseWriter:
         *,
         connection: ClickHouseConnection,
         compression: Literal["none", "lz4", "zstd"] = "none",
+        limits: Limits = NOTHING,
+        inbox: str = "inbox",
         clock: Clock | None = None,
     ) -> None:
+        """Prepare the writer.
+
+        Args:
+            connection: where the tables are.
+            compression: of the rows on their way.
+            limits: on the rows that are put aside because ClickHouse refuses them.
+            inbox: the topic that is named as the origin of such rows.
+            clock: the system's unless a test brings its own.
+        """
         self._connection = connection
         self._compression = compression
+        self._limits = limits
+        self._inbox = inbox
         self._clock = clock or SystemClock()
         self._client: AsyncClient | None = None
+        self._shards: dict[int, Shard] = {}
 
     async def prepare(self) -> None:
         """Connect and check the schema."""
@@ -97,12 +98,40 @@ class ClickHouseWriter:
         state.require(self._connection.database)
         await self._connected()
 
+    async def open(self, partition: int) -> Stored:
+        """Read which generation the tables are, the last row of the shard in ``blocks``, and what was decided since.
+
+        Raises:
+            UnreachableError: ClickHouse does not answer, or the tables are being made anew.
+        """
+        client = await self._connected()
+        with translated(self._connection):
+            generations = (await client.query(GENERATION)).result_rows
+            blocks = (await client.query(LAST_BLOCK, parameters={"shard": partition})).result_rows
+            position, tally = None, Tally()
+            for last, epoch, stamp, linked, *counts in blocks:
+                position, tally = Position(offset=last + 1, epoch=epoch, stamp=stamp, linked=linked), Tally(*counts)
+            done = position or Position(offset=0, epoch="")
+            decided = await client.query(
+                Decisions.QUERY, parameters={"shard": partition, "epoch": done.epoch, "last": done.offset - 1}
+            )
+        generation, ready = generations[0] if generations else (0, True)
+        if not ready:
+            raise UnreachableError(
+                f"the tables of {self._connection.database} are being made anew; if `todoke rebuild` was interrupted,"
+                " run it again"
+            )
+        self._shards[partition] = Shard(generation, Decisions(partition, decided.result_rows), tally)
+        return Stored(generation=generation, position=position)
+
     async def write(self, block: Block) -> None:
         """Insert the sections of a block, and last of all that it is there."""
+        shard = self._shard(block.partition)
+        tally = replace(shard.tally)
         for target in TARGETS:
             lines = block.section(target.section)
             if lines:
-                await self._insert(target.table, lines, block.name, target.columns)
+                await self._sieve(block, shard, tally).store(target, lines)
         done = {
             "shard": block.partition,
             "epoch": block.epoch,
@@ -110,8 +139,13 @@ class ClickHouseWriter:
             "last": block.bounds.last,
             "stamp": block.after.stamp,
             "linked": block.after.linked,
+            "refused_run": tally.run,
+            "latest_rows": tally.rows,
+            "latest_refused": tally.refused,
         }
-        await self._insert("blocks", json.dumps(done).encode(), block.name)
+        await self._insert("blocks", json.dumps(done).encode(), shard.name(block))
+        shard.tally = tally
+        shard.decisions.forget(block)
 
     async def report(self, partition: int, hole: Bounds) -> None:
         """Insert the hole."""
@@ -122,25 +156,40 @@ class ClickHouseWriter:
             "last": hole.last,
             "found_at": rfc3339(self._clock.now()),
         }
-        await self._insert("losses", json.dumps(loss).encode(), f"outbox:{partition}:{hole.first}-{hole.last}")
-
-    async def position(self, partition: int) -> Position | None:
-        """Read the last row of the shard in ``blocks``."""
-        client = await self._connected()
-        with translated(self._connection):
-            result = await client.query(
-                "select last, epoch, stamp, linked from blocks final where shard = {shard:UInt32}",
-                parameters={"shard": partition},
-            )
-        for last, epoch, stamp, linked in result.result_rows:
-            return Position(offset=last + 1, epoch=epoch, stamp=stamp, linked=linked)
-        return None
+        name = f"outbox:{partition}:{hole.first}-{hole.last}{self._shard(partition).suffix}"
+        await self._insert("losses", json.dumps(loss).encode(), name)
 
     async def close(self) -> None:
         """Disconnect."""
         client, self._client = self._client, None
         if client is not None:
             await client.close()
+
+    def _shard(self, partition: int) -> Shard:
+        return self._shards.setdefault(partition, Shard(0, Decisions(partition), Tally()))
+
+    def _sieve(self, block: Block, shard: Shard, tally: Tally) -> Sieve:
+        return Sieve(
+            block=block,
+            shard=shard,
+            tally=tally,
+            limits=self._limits,
+            inbox=self._inbox,
+            clock=self._clock,
+            insert=self._insert,
+            are_there=self._are_there,
+        )
+
+    async def _are_there(self, events: Sequence[Mapping[str, str]]) -> bool:
+        """Tell whether one of some events, as the posts that they name brought them, is in the table."""
+        client = await self._connected()
+        with translated(self._connection):
+            found = await client.query(
+                "select count() from events where message_id in {message_id:Array(String)} and id in {id:Array(String)}"
+                " and receipt in {receipt:Array(String)}",
+                parameters={name: [event[name] for event in events] for name in ("message_id", "id", "receipt")},
+            )
+        return bool(found.result_rows[0][0])
 
     async def _connected(self) -> AsyncClient:
         if self._client is None:

@@ -15,7 +15,7 @@ from sinks.clickhouse.writer import ClickHouseWriter
 from sinks.partition import Limits, PartitionReader
 from sinks.position import Bounds, Position
 from sinks.settings import ClickHouseConnection
-from sinks.writer import BlockWriter, MemoryWriter
+from sinks.writer import BlockWriter, MemoryWriter, Stored
 from streams.contracts.chain import Link
 from streams.contracts.codec import encode
 from streams.contracts.sections import Outbox
@@ -117,14 +117,14 @@ async def test_a_hole_counts_once(case: Case) -> None:
 
 
 async def test_the_store_tells_how_far_it_is(case: Case) -> None:
-    assert await case.writer.position(0) is None
+    assert await case.writer.open(0) == Stored()
 
     last = block(3, 4, first=3)
     for one in (block(1, 2), last, block(9, partition=1, first=7)):
         await case.writer.write(one)
 
-    assert await case.writer.position(0) == last.after
-    assert await case.writer.position(2) is None
+    assert await case.writer.open(0) == Stored(position=last.after)
+    assert await case.writer.open(2) == Stored()
 
 
 async def test_closing_twice_is_allowed(case: Case) -> None:

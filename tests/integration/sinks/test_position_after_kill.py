@@ -29,7 +29,7 @@ async def test_a_coordinator_that_does_not_know_yet_has_forgotten_nothing(tmp_pa
             OutboxGroup(kafka=connection, topic=names.outbox, group=group, settings=TopicsSinkSettings())
             for group in groups
         ]
-        await asyncio.gather(*(reader.join(nothing, lambda _: None) for reader in readers))
+        await asyncio.gather(*(reader.connect() for reader in readers))
         try:
             broker.kill()
             await broker.wait()
@@ -56,7 +56,3 @@ async def first_answer(reader: OutboxGroup) -> int | None:
             await asyncio.sleep(0)
             continue
         return None if position is None else position.offset
-
-
-async def nothing() -> None:
-    """Let partitions go without any ado."""

@@ -269,7 +269,8 @@ async def member(group: OutboxGroup) -> AsyncIterator[None]:
     async def revoked() -> None:
         pass
 
-    await group.join(revoked, lambda _: None)
+    await group.connect()
+    group.join(revoked, lambda _: None)
     try:
         yield
     finally:

@@ -2,7 +2,7 @@ import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError, ProgrammingError
 
 from sinks.clickhouse.failures import CODES, Failure, classify, translate, translated
-from sinks.errors import RefusedError, SchemaError, UnreachableError
+from sinks.errors import PoisonError, SchemaError, TooLargeError, UnreachableError
 from sinks.settings import ClickHouseConnection
 from streams.contracts.errors import ConfigurationError, TodokeError
 
@@ -16,14 +16,24 @@ CONNECTION = ClickHouseConnection(host="db.example", port=8123, database="mail")
         (ConnectionResetError("reset"), UnreachableError, "reset"),
         (TimeoutError(), UnreachableError, "TimeoutError"),
         (DatabaseError("too many parts", code=252), UnreachableError, "too many parts"),
-        (DatabaseError("memory", code=241), UnreachableError, "memory"),
+        (DatabaseError("(total) memory limit exceeded: would use 2 GiB", code=241), UnreachableError, "memory"),
+        (DatabaseError("User memory limit exceeded: would use 2 GiB", code=241), UnreachableError, "memory"),
+        (DatabaseError("Memory limit (total) exceeded: would use 2 GiB", code=241), UnreachableError, "limit"),
+        (DatabaseError("Query memory limit exceeded: would use 2 GiB", code=241), TooLargeError, "max_memory_usage"),
+        (DatabaseError("Memory limit (for query) exceeded", code=241), TooLargeError, "max_memory_usage"),
+        (OperationalError("HTTP driver received HTTP status 413, server response: no"), TooLargeError, "413"),
+        (OperationalError("HTTP driver received HTTP status 502, server response: no"), UnreachableError, "502"),
+        (DatabaseError("readonly", code=164), UnreachableError, "readonly"),
+        (DatabaseError("table is read only", code=242), UnreachableError, "read only"),
+        (DatabaseError("no space", code=243), UnreachableError, "no space"),
         (DatabaseError("never seen", code=99_999), UnreachableError, "never seen"),
         (DatabaseError("no table", code=60), SchemaError, "todoke migrate"),
         (DatabaseError("no database", code=81), SchemaError, "todoke migrate"),
         (DatabaseError("no such user", code=516), ConfigurationError, "clickhouse.user"),
         (ProgrammingError("Setting x is unknown or readonly"), ConfigurationError, "its rights"),
-        (DatabaseError("cannot parse", code=27), RefusedError, "nothing is skipped"),
-        (DatabaseError("too many rows", code=158), RefusedError, "limits"),
+        (DatabaseError("cannot parse", code=27), PoisonError, "nothing is skipped"),
+        (DatabaseError("constraint", code=469), PoisonError, "nothing is skipped"),
+        (DatabaseError("too many rows", code=158), TooLargeError, "limits"),
     ],
 )
 def test_an_error_becomes_one_that_says_what_to_do(error: Exception, becomes: type[TodokeError], says: str) -> None:

@@ -1,0 +1,196 @@
+"""Getting what ClickHouse takes of a block into the tables, and the rows that it refuses out of the way.
+
+A section that is refused as a whole, since a row of it cannot be read or kept or since there is too much of it, is cut
+in two, and each half again where it must be. What is left in the end is a single row that ClickHouse refuses by itself:
+it goes to the dead letters, alone.
+
+Each piece has a token of its own, made of the block's name and the piece's bounds, and that is only exact as long as no
+row is ever given under two tokens that both count. Therefore a piece is cut only
+
+1. when *nothing of it is in the table*: an attempt whose answer was lost, or that failed in a view, keeps its token;
+2. after *the decision is written down*: whoever repeats the block does not try again what was cut, and puts aside what
+   was put aside, even if ClickHouse would take it by then.
+"""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Protocol
+
+from sinks.block import Block
+from sinks.breaker import Limits, Tally
+from sinks.clickhouse.refusals import Decision, Decisions, Piece, dead_letter, receipt_of
+from sinks.clickhouse.targets import DEAD_LETTERS, Target
+from sinks.errors import PoisonError, RefusedError, TooLargeError
+from streams.contracts.clock import Clock, rfc3339
+
+logger = logging.getLogger(__name__)
+
+SETTINGS = "sink.clickhouse"
+"""The section in which the limits are set."""
+
+MONTH = len("2026-03")
+
+
+class Insert(Protocol):
+    """Inserts lines into a table under a name: the same name again changes nothing."""
+
+    async def __call__(self, table: str, lines: bytes, name: str, columns: Sequence[str] | None = None) -> None:
+        """Insert.
+
+        Raises:
+            PoisonError: a row is refused.
+            TooLargeError: the rows are too many at a time.
+        """
+
+
+@dataclass(slots=True)
+class Shard:
+    """What a writer knows of one partition from its takeover on."""
+
+    generation: int
+    """Of the tables; what earlier ones were given does not count in this one."""
+    decisions: Decisions
+    tally: Tally
+    """As of the last block that is written whole."""
+
+    @property
+    def suffix(self) -> str:
+        """What tells this generation's names from others'."""
+        return f":{self.generation}" if self.generation else ""
+
+    def name(self, block: Block) -> str:
+        """Name a block in this generation."""
+        return f"{block.name}{self.suffix}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sieve:
+    """One block on its way into the tables."""
+
+    block: Block
+    shard: Shard
+    tally: Tally
+    """Is counted on."""
+    limits: Limits
+    inbox: str
+    clock: Clock
+    insert: Insert
+    are_there: Callable[[Sequence[Mapping[str, str]]], Awaitable[bool]]
+    """Tells whether one of some events is in the table."""
+
+    async def store(self, target: Target, lines: bytes) -> None:
+        """Insert a section; whole, if ClickHouse takes it.
+
+        Raises:
+            BreakerError: too many rows are refused.
+            RefusedError: rows are refused that are there already, or a single row is too large.
+            TodokeError: as `Insert`.
+        """
+        whole = Piece(0, lines.count(b"\n"))
+        if self._decision(target, whole) is None:
+            try:
+                await self.insert(target.table, lines, self.shard.name(self.block), target.columns)
+            except (PoisonError, TooLargeError) as error:
+                await self._refused(target, lines.splitlines(keepends=True), whole, error)
+            else:
+                self._took(target, whole)
+        else:
+            await self._store_pieces(target, lines.splitlines(keepends=True), whole)
+
+    async def _store_pieces(self, target: Target, rows: Sequence[bytes], piece: Piece) -> None:
+        decision = self._decision(target, piece)
+        if decision is not None:
+            if decision.refused:
+                self.tally.put_aside()
+            await self._act(target, rows, decision)
+            return
+        try:
+            lines = b"".join(rows[piece.begin : piece.end])
+            await self.insert(target.table, lines, self._name(piece), target.columns)
+        except (PoisonError, TooLargeError) as error:
+            await self._refused(target, rows, piece, error)
+        else:
+            self._took(target, piece)
+
+    async def _refused(
+        self, target: Target, rows: Sequence[bytes], piece: Piece, error: PoisonError | TooLargeError
+    ) -> None:
+        """Decide what to do about a piece that was refused, and do it."""
+        some = _one_each_month(rows[piece.begin : piece.end]) if target.table == "events" else []
+        if some and await self.are_there(some):
+            raise RefusedError(
+                f"rows that came into the table {target.table} before are refused now, most likely by a materialized"
+                f" view of it: mend or drop that view, or raise its limits, then start the sink again. {error}"
+            ) from error
+        if len(piece) > 1:
+            decision = self._decide(target, piece, error)
+        elif isinstance(error, PoisonError):
+            what = f"a row of {target.table} by ClickHouse: {error.said}"
+            self.tally.require(self.limits, partition=self.block.partition, what=what, setting=SETTINGS)
+            self.tally.put_aside()
+            logger.error("Partition %d: to the dead letters goes %s", self.block.partition, what)
+            decision = self._decide(target, piece, error, row=rows[piece.begin])
+        else:
+            raise error
+        await self._act(target, rows, decision)
+
+    def _took(self, target: Target, piece: Piece) -> None:
+        """Count rows that are in. Only events end a run: every record has rows for other tables, too."""
+        if target.table == "events":
+            self.tally.took(len(piece))
+
+    def _decide(
+        self, target: Target, piece: Piece, error: PoisonError | TooLargeError, row: bytes | None = None
+    ) -> Decision:
+        decision = Decision(
+            table=target.table,
+            piece=piece,
+            refused=row is not None,
+            receipt=receipt_of(row or b""),
+            detail=error.said,
+            found_at=rfc3339(self.clock.now()),
+        )
+        self.shard.decisions.decide(self.block, decision)
+        return decision
+
+    async def _act(self, target: Target, rows: Sequence[bytes], decision: Decision) -> None:
+        """Do as was decided, once that is written down."""
+        await self.shard.decisions.write_down(self.block, decision, self._note)
+        if not decision.refused:
+            for half in decision.piece.halves():
+                await self._store_pieces(target, rows, half)
+            return
+        row = rows[decision.piece.begin].rstrip(b"\n")
+        letter = dead_letter(self.block, target.section, decision, row, topic=self.inbox, version=version("todoke"))
+        name = f"{target.table}:{self._name(decision.piece)}"
+        await self.insert(DEAD_LETTERS.table, letter, name, DEAD_LETTERS.columns)
+
+    async def _note(self, line: bytes, name: str) -> None:
+        await self.insert("refusals", line, f"{self.shard.name(self.block)}:{name}")
+
+    def _decision(self, target: Target, piece: Piece) -> Decision | None:
+        return self.shard.decisions.about(self.block, target.table, piece)
+
+    def _name(self, piece: Piece) -> str:
+        return f"{self.shard.name(self.block)}:{piece.begin}-{piece.end}"
+
+
+def _one_each_month(rows: Sequence[bytes]) -> Sequence[Mapping[str, str]]:
+    """Choose an event of each month: an insert gets into ``events`` a month at a time, and each month whole or not.
+
+    Views are filled behind the table, so they have nothing of what the table has nothing of.
+    """
+    return list({event["received_at"][:MONTH]: event for event in _events(rows)}.values())
+
+
+def _events(rows: Sequence[bytes]) -> Iterator[Mapping[str, str]]:
+    for row in rows:
+        try:
+            event = json.loads(row)
+            if all(isinstance(event[name], str) for name in ("id", "message_id", "receipt", "received_at")):
+                yield event
+        except (ValueError, KeyError, TypeError):
+            continue  # such a row is in no table

@@ -1,0 +1,1 @@
+"""Faults that tests put between the parts of the pipeline."""

@@ -1,0 +1,116 @@
+"""Tables that somebody has broken, made anew from the outbox, while sinks run and while none does."""
+
+import asyncio
+
+import pytest
+
+from sinks.clickhouse.rebuild import TABLES, Rebuild
+from sinks.errors import RefusedError
+from sinks.settings import ClickHouseSinkSettings
+from streams.contracts.clock import Deadline, SystemClock
+from tests.eventually import eventually
+from tests.integration.sinks.clickhouse import Tables
+from tests.integration.sinks.outbox import OutboxLog
+from tests.integration.sinks.running import Place, drain, running
+from tests.integration.sinks.test_clickhouse_sink import counted, delete_before, each, write
+
+BREAKS = [
+    "alter table events delete where 1 settings mutations_sync = 1",
+    "truncate table lifecycle_states",
+    "alter table receipt_parts update `unique` = 0 where 1 settings mutations_sync = 1",
+    "insert into hourly_counts (hour, queued) values ('2026-01-01 00:00:00', 7)",
+]
+
+
+def rebuild(place: Place) -> Rebuild:
+    assert place.clickhouse is not None
+    return Rebuild(
+        kafka=place.kafka,
+        topics=place.topics,
+        clickhouse=place.clickhouse,
+        settings=ClickHouseSinkSettings(**place.settings),
+    )
+
+
+def soon(seconds: float = 60) -> Deadline:
+    return Deadline(seconds, SystemClock())
+
+
+async def contents(tables: Tables) -> dict[str, str]:
+    """Read what users see, and what the sink notes of itself but for times and generations."""
+    views = ("events", "lifecycles", "receipts", "stats_hourly", "cohorts_daily", "suppressions", "dead_letters")
+    return {name: await tables.text(f"select * from {name} order by all") for name in views}
+
+
+async def test_broken_tables_become_what_the_outbox_says(place: Place, log: OutboxLog, tables: Tables) -> None:
+    await write(log, 200)
+    await drain(place.clickhouse_role(block_events=30))
+    right = await contents(tables)
+    for statement in BREAKS:
+        await tables.do(statement)
+    assert await contents(tables) != right
+
+    work = rebuild(place)
+    generation = await work.run(soon())
+    assert await counted(tables) == each(0)
+    assert await work.behind(generation) > 0
+    await drain(place.clickhouse_role(block_events=30))
+
+    assert await contents(tables) == right
+    assert await work.behind(generation) == 0
+
+
+async def test_running_sinks_go_on_with_the_new_tables(place: Place, log: OutboxLog, tables: Tables) -> None:
+    written = await write(log, 400)
+    async with (
+        running(place.clickhouse_role(block_events=30)),
+        running(place.clickhouse_role(block_events=20)),
+    ):
+        await eventually(lambda: counted(tables), lambda found: found["events"] > 50)
+        work = rebuild(place)
+        for _ in range(2):
+            generation = await work.run(soon())
+            written = await write(log, 200, start=written)
+        await eventually(lambda: work.behind(generation), lambda behind: behind == 0, within=60)
+
+        assert await counted(tables) == each(written)
+
+
+async def test_sinks_wait_for_a_rebuild_that_was_interrupted(place: Place, log: OutboxLog, tables: Tables) -> None:
+    written = await write(log, 80)
+    await drain(place.clickhouse_role())
+    await tables.do("insert into generations (generation, ready) values (1, false)")
+    written = await write(log, 80, start=written)
+    role = place.clickhouse_role(retry_pause=0.05, retry_pause_limit=0.1)
+    async with running(role):
+        await eventually(lambda: asyncio.to_thread(role.readiness), lambda answer: answer[1]["failing"])
+        assert await tables.number("select count() from events") == 80
+        await rebuild(place).run(soon())
+        await eventually(lambda: counted(tables), lambda found: found == each(written))
+
+
+async def test_a_log_without_its_beginning_is_not_rebuilt_by_mistake(
+    place: Place, log: OutboxLog, tables: Tables
+) -> None:
+    await write(log, 200)
+    await drain(place.clickhouse_role())
+    await delete_before(place, partition=1, offset=3)
+
+    with pytest.raises(RefusedError, match="partition 1 begins at 3"):
+        await rebuild(place).run(soon())
+    assert await counted(tables) == each(200)
+
+    await rebuild(place).run(soon(), partial=True)
+    await drain(place.clickhouse_role())
+    assert await counted(tables) == each(180)
+    assert await tables.rows("select shard, first, last from losses") == [{"shard": 1, "first": 0, "last": 2}]
+
+
+async def test_every_table_that_holds_rows_of_the_outbox_is_emptied(tables: Tables) -> None:
+    """A table that is added is either made of the outbox or kept for a reason."""
+    kept = {"schema_migrations", "generations", "replays"}
+    names = await tables.rows(
+        "select name from system.tables where database = currentDatabase() and engine like '%MergeTree'"
+    )
+
+    assert {row["name"] for row in names} == {*TABLES, *kept}
