@@ -9,12 +9,14 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from deploy.broker import admin_client, reader
 from deploy.topics import TopicsDifferError
-from streams.contracts.chain import BEFORE_FIRST, Link
+from streams.contracts.chain import BEFORE_FIRST, Chain, Link
 from streams.contracts.codec import decode
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.topics import OUTBOX_LIMIT, Topics
 
 FETCH_WITHIN_MS = 10_000
+LAST_RECORDS = 32
+"""Of an outbox partition, that are read to find its chain among records that do not count."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,20 +75,30 @@ def _by_number(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
 
 
 async def last_stamps(consumer: AIOKafkaConsumer, outbox: list[TopicPartition]) -> dict[int, int]:
-    """Read the last record of each partition of the outbox: its stamp is the inbox offset that was answered last."""
+    """Read the end of each partition of the outbox: the stamp of its chain, which is the inbox offset answered last.
+
+    The last record alone does not tell it: a worker that had lost its partition may have written that one.
+    """
     begins, ends = await consumer.beginning_offsets(outbox), await consumer.end_offsets(outbox)
-    wanted = {partition: ends[partition] - 1 for partition in outbox if ends[partition] > begins[partition]}
+    wanted = {partition: ends[partition] for partition in outbox if ends[partition] > begins[partition]}
     consumer.assign(list(wanted))
-    for partition, last in wanted.items():
-        consumer.seek(partition, last)
-    stamps: dict[int, int] = {}
-    while len(stamps) < len(wanted):
-        found = await consumer.getmany(*(p for p in wanted if p.partition not in stamps), timeout_ms=FETCH_WITHIN_MS)
+    for partition, end in wanted.items():
+        consumer.seek(partition, max(begins[partition], end - LAST_RECORDS))
+    chains = {partition: Chain() for partition in wanted}
+    while wanted:
+        found = await consumer.getmany(*wanted, timeout_ms=FETCH_WITHIN_MS)
         if not found:
             break
         for partition, records in found.items():
-            stamps[partition.partition] = max(Link.of(decode(record.value or b"").header).stamp for record in records)
-    return stamps
+            for record in records:
+                chains[partition].follow(Link.of(decode(record.value or b"").header))
+            if await consumer.position(partition) >= wanted[partition]:
+                del wanted[partition]
+    return {
+        partition.partition: chain.stamp
+        for partition, chain in chains.items()
+        if partition not in wanted and chain.stamp is not None
+    }
 
 
 async def _behind(admin: AIOKafkaAdminClient, group: str, topic: str, ends: dict[int, int]) -> int:
