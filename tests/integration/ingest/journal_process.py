@@ -9,7 +9,10 @@ import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+import aiohttp
+import orjson
 import uvloop
 
 from ingest.journal.store import Chunk, Entry, Store
@@ -27,6 +30,56 @@ STEPS = (
     "before removing",
     "after removing",
 )
+
+
+NEVER = "never"
+
+
+class JournalProcess:
+    """Ingest as a process that is killed and started again with the same journal."""
+
+    def __init__(self, bootstrap_servers: str, prefix: str, folder: Path) -> None:
+        self._arguments = (bootstrap_servers, prefix, str(folder))
+        self._process: asyncio.subprocess.Process | None = None
+        self.url = ""
+
+    async def start(self, step: str = NEVER) -> None:
+        command = (sys.executable, "-m", "tests.integration.ingest.journal_process", *self._arguments, step)
+        self._process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        assert self._process.stdout is not None
+        port = int(await self._process.stdout.readline())
+        self.url = f"http://127.0.0.1:{port}/v1/events"
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def wait(self) -> int:
+        assert self._process is not None
+        return await self._process.wait()
+
+
+def body(number: int, events: int = 20) -> bytes:
+    """Make a post whose events go to several shards, and one record that is no event."""
+    made = [
+        {"type": "queued", "occurred_at": "2023-01-25T05:03:06Z", "message_id": f"{number}-{event}@x"}
+        for event in range(events)
+    ]
+    return orjson.dumps([*made, {"no": "event"}])
+
+
+async def post(http: aiohttp.ClientSession, url: str, raw: bytes) -> dict[str, Any] | None:
+    """Give the answer if it was 200."""
+    try:
+        headers = {"Content-Type": "application/json"}
+        async with http.post(url, data=raw, headers=headers, timeout=aiohttp.ClientTimeout(10)) as response:
+            return await response.json() if response.status == 200 else None
+    except (aiohttp.ClientError, TimeoutError):
+        return None
 
 
 def die() -> None:

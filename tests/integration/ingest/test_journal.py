@@ -2,14 +2,12 @@
 
 import asyncio
 import random
-import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import orjson
 import pytest
 import pytest_asyncio
 
@@ -20,40 +18,11 @@ from streams.contracts.clock import Deadline, SystemClock
 from streams.contracts.topics import Topics, topics
 from tests.eventually import eventually
 from tests.integration.ingest.inbox import create_inbox, ingest, read_inbox
-from tests.integration.ingest.journal_process import STEPS
+from tests.integration.ingest.journal_process import STEPS, JournalProcess, body, post
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 JOURNALED = {"cmc": SourceSettings.model_validate({"durability": "journal", "batching": {"interval": 0.02}})}
-NEVER_DIES = "never"
-
-
-class JournalProcess:
-    """Ingest as a process that is killed and started again with the same journal."""
-
-    def __init__(self, kafka: EmbeddedKafka, prefix: str, folder: Path) -> None:
-        self._arguments = (kafka.bootstrap_servers, prefix, str(folder))
-        self._process: asyncio.subprocess.Process | None = None
-        self.url = ""
-
-    async def start(self, step: str = NEVER_DIES) -> None:
-        command = (sys.executable, "-m", "tests.integration.ingest.journal_process", *self._arguments, step)
-        self._process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        assert self._process.stdout is not None
-        port = int(await self._process.stdout.readline())
-        self.url = f"http://127.0.0.1:{port}/v1/events"
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.returncode is None
-
-    async def wait(self) -> int:
-        assert self._process is not None
-        return await self._process.wait()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -68,7 +37,7 @@ async def process(
     kafka: EmbeddedKafka, inbox: Topics, topic_prefix: str, tmp_path: Path
 ) -> AsyncIterator[JournalProcess]:
     assert inbox.inbox.name.startswith(topic_prefix)
-    made = JournalProcess(kafka, topic_prefix, tmp_path / "journal")
+    made = JournalProcess(kafka.bootstrap_servers, topic_prefix, tmp_path / "journal")
     yield made
     if made.is_running:
         made.kill()
@@ -79,25 +48,6 @@ async def process(
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:
         yield session
-
-
-def body(number: int, events: int = 20) -> bytes:
-    """Make a post whose events go to several shards, and one record that is no event."""
-    made = [
-        {"type": "queued", "occurred_at": "2023-01-25T05:03:06Z", "message_id": f"{number}-{event}@x"}
-        for event in range(events)
-    ]
-    return orjson.dumps([*made, {"no": "event"}])
-
-
-async def post(http: aiohttp.ClientSession, url: str, raw: bytes) -> dict[str, Any] | None:
-    """Give the answer if it was 200."""
-    try:
-        headers = {"Content-Type": "application/json"}
-        async with http.post(url, data=raw, headers=headers, timeout=aiohttp.ClientTimeout(10)) as response:
-            return await response.json() if response.status == 200 else None
-    except (aiohttp.ClientError, TimeoutError):
-        return None
 
 
 async def parts_by_receipt(kafka: EmbeddedKafka, inbox: Topics) -> dict[str, dict[int, tuple[Any, ...]]]:
