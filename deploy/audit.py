@@ -39,9 +39,10 @@ select
     status,
     count() as receipts,
     sum(accepted) as accepted,
-    sum(`unique`) as `unique`,
+    -- Here as in the parts: what ClickHouse refused is counted apart.
+    sum(`unique` + refused) as `unique`,
     sum(duplicate) as duplicate,
-    sum(dead_lettered) as dead_lettered
+    sum(dead_lettered - refused) as dead_lettered
 from receipts
 where receipt in (select receipt from receipt_parts final where {condition})
 group by status
@@ -68,7 +69,7 @@ select
         ),
         receipt = ''
     ) as of_chunks,
-    countIf(reason = 'row_refused' and part = 0) as refused
+    countIf(reason = 'row_refused' and part = 0 and startsWith(detail, 'events: ')) as refused
 from dead_letters
 where {condition}
 """

@@ -15,6 +15,7 @@ from sinks.block import Block
 from streams.contracts.dead_letter import DeadLetter, Reason, split
 
 RECEIPT = re.compile(rb'"receipt":\s*"([0-9a-f]{32})"')
+RECEIVED_AT = re.compile(rb'"received_at":\s*"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z)"')
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -123,6 +124,11 @@ def receipt_of(line: bytes) -> str:
     return found[1].decode() if found else ""
 
 
+def _received_at(line: bytes) -> str | None:
+    found = RECEIVED_AT.search(line)
+    return found[1].decode() if found else None
+
+
 def dead_letter(block: Block, section: str, decision: Decision, line: bytes, *, topic: str, version: str) -> bytes:
     """Write the dead letter of a row that was put aside, in as many lines as it takes.
 
@@ -148,7 +154,7 @@ def dead_letter(block: Block, section: str, decision: Decision, line: bytes, *, 
             partition=block.partition,
             offset=stamp,
             version=version,
-            received_at=decision.found_at,
+            received_at=_received_at(line) or decision.found_at,
             raw_base64=raw,
         )
         for part, parts, raw in split(line)

@@ -137,7 +137,8 @@ async def test_a_refused_row_goes_to_the_dead_letters_alone(connection: ClickHou
 
     assert await counted(tables) == (18, 18, 18, 2)
     letters = await tables.rows(
-        "select receipt, number, source, reason, detail, topic, partition, offset, base64Encode(raw) as raw"
+        "select receipt, number, source, reason, detail, topic, partition, offset, base64Encode(raw) as raw,"
+        " formatDateTime(received_at, '%FT%T.000Z', 'UTC') as received_at"
         " from dead_letters order by offset",
         output_format_json_quote_64bit_integers=0,
     )
@@ -145,9 +146,14 @@ async def test_a_refused_row_goes_to_the_dead_letters_alone(connection: ClickHou
     assert all("no_poison" in letter.pop("detail") for letter in letters)
     common = {"source": "cmc", "reason": "row_refused", "topic": "mail.inbox", "partition": 0}
     assert letters == [
-        {**common, "receipt": events[6]["receipt"], "number": 2, "offset": 1},
-        {**common, "receipt": events[17]["receipt"], "number": 1, "offset": 4},
+        {**common, **post(events[6]), "number": 2, "offset": 1},
+        {**common, **post(events[17]), "number": 1, "offset": 4},
     ]
+
+
+def post(of: Event) -> dict[str, str]:
+    """Give what a dead letter says of the post that an event came with."""
+    return {"receipt": of["receipt"], "received_at": of["received_at"]}
 
 
 async def test_the_books_balance_around_a_refused_row(connection: ClickHouseConnection, tables: Tables) -> None:
