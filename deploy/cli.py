@@ -61,6 +61,9 @@ Exit codes:
   1  failed; for audit: the books do not balance
   2  bad configuration or wrong use: trying again changes nothing
   3  a service does not answer: trying again later may help
+  4  up: a part died too often, and everything was stopped
+  5  stopping took longer than its deadline; nothing is lost
+  130  interrupted by Ctrl-C
 """
 
 
@@ -105,8 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = todoke.main(args=arguments, prog_name="todoke", standalone_mode=False)
     except click.exceptions.Exit as ended:
         return ended.exit_code
-    except click.Abort:
-        return Exit.FAILED
+    except (click.Abort, KeyboardInterrupt):
+        return Exit.INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -6,10 +6,11 @@ Start, each step behind the one that it needs:
 2. Fetch Kafka's jars, the first time.
 3. Start Kafka and ClickHouse.
 4. Make topics and tables.
-5. Start the sinks, the worker and ingest.
+5. Start the sinks, the workers and ingest, and the audit behind them.
 
-Stop, in the direction of the flow, so that each part can hand on what it holds: ingest, worker, sinks, ClickHouse,
-Kafka. All of it shares one deadline; what is still there then is killed, and loses nothing.
+Stop, in the direction of the flow, so that each part can hand on what it holds: audit, ingest, workers, sinks,
+ClickHouse, Kafka. All of it shares one deadline; what is still there then is killed, and loses nothing. A second signal
+leaves each step a moment.
 """
 
 import asyncio
@@ -24,24 +25,23 @@ from deploy.data_folder import DataFolder, started_at
 from deploy.environment import Environment
 from deploy.fetching import fetch_broker
 from deploy.output import PrefixedOutput
-from deploy.programs import LOOPBACK, Ports, Programs, journal_folder
+from deploy.programs import LOOPBACK, SINKS, Kind, Ports, Programs, journal_folder
+from deploy.roles import ShrinkingDeadline
 from deploy.settings import Settings
 from deploy.stores import make_ready
 from deploy.supervisor import Child, Launch, Policy
 from deploy.version import VERSION
 from ingest.settings import check as check_ingest
 from streams.contracts.clock import Clock, Deadline, SystemClock, rfc3339
+from streams.contracts.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-STORES = ("kafka", "clickhouse")
-SINKS = ("sink-clickhouse", "sink-topics")
-ROLES = (*SINKS, "worker", "ingest")
-STOP_ORDER = (("ingest",), ("worker",), SINKS, ("clickhouse",), ("kafka",))
+STOP_ORDER = ((Kind.AUDIT,), (Kind.INGEST,), (Kind.WORKER,), SINKS, (Kind.CLICKHOUSE,), (Kind.KAFKA,))
 SHARE = 0.75
 """Of the time that is left, what one step of stopping may use, so that every later step has some."""
-HURRY = 1.0
-"""Seconds for each step of stopping after a second signal."""
+HURRY = 2.0
+"""Seconds for each step of stopping after a second signal. A role that hears it ends within one."""
 
 
 class LocalPipeline:
@@ -54,6 +54,7 @@ class LocalPipeline:
             ConfigurationError: a port is in use, or the sources may not be served like this.
         """
         settings = environment.settings
+        _check_numbers(settings)
         journal = journal_folder(settings, data.path)
         check_ingest(settings.ingest.model_copy(update={"journal": journal}), settings.sources)
         self.programs = Programs(settings=settings, file=environment.file, data=data.path, ports=Ports.chosen(settings))
@@ -65,9 +66,10 @@ class LocalPipeline:
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._outputs: list[PrefixedOutput] = []
+        self._is_clean = True
         self._children = {
-            name: self._child(name, number, launch)
-            for number, (name, launch) in enumerate(self.programs.launches().items())
+            name: self._child(name, number, program.launch)
+            for number, (name, program) in enumerate(self.programs.all().items())
         }
 
     @property
@@ -79,6 +81,11 @@ class LocalPipeline:
     def is_stopping(self) -> bool:
         """Tell whether a signal asked for the end."""
         return self._stopping.is_set()
+
+    @property
+    def is_clean(self) -> bool:
+        """Tell whether every part stopped by itself; known once stopped."""
+        return self._is_clean
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -121,13 +128,16 @@ class LocalPipeline:
         # 2.
         await fetch_broker()
         # 3.
-        await self._bring_up(STORES)
+        await self._bring_up(Kind.KAFKA, Kind.CLICKHOUSE)
         # 4.
         await make_ready(self.settings)
         # 5.
-        await self._bring_up(ROLES)
+        await self._bring_up(*SINKS, Kind.WORKER, Kind.INGEST)
+        for name in self.programs.names(Kind.AUDIT):
+            self._children[name].start()
 
-    async def _bring_up(self, names: Sequence[str]) -> None:
+    async def _bring_up(self, *kinds: Kind) -> None:
+        names = self.programs.names(*kinds)
         began = self._clock.monotonic()
         for name in names:
             self._children[name].start()
@@ -137,14 +147,28 @@ class LocalPipeline:
     async def _stop(self) -> None:
         deadline = Deadline(self._local.stop_deadline, self._clock)
         logger.info("stopping; within %.0f s", deadline.remaining())
-        for names in STOP_ORDER:
-            share = HURRY if self._hurry.is_set() else max(HURRY, deadline.remaining() * SHARE)
-            step = Deadline(share, self._clock)
-            await asyncio.gather(*(self._children[name].stop(step) for name in names))
+        for kinds in STOP_ORDER:
+            await self._stop_together([self._children[name] for name in self.programs.names(*kinds)], deadline)
         self._data.forget()
         for output in self._outputs:
             output.close()
         logger.info("stopped")
+
+    async def _stop_together(self, children: Sequence[Child], deadline: Deadline) -> None:
+        share = HURRY if self._hurry.is_set() else max(HURRY, deadline.remaining() * SHARE)
+        step = ShrinkingDeadline(share, self._clock)
+        stopping = asyncio.ensure_future(_all_stop(children, step))
+        hurried = asyncio.ensure_future(self._hurry.wait())
+        try:
+            await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done():
+                logger.warning("told again: %s have %.0f s", ", ".join(child.name for child in children), HURRY)
+                step.shrink(HURRY, self._clock)
+                for child in children:
+                    child.hurry()
+            self._is_clean &= await stopping
+        finally:
+            hurried.cancel()
 
     def _listen(self) -> None:
         loop = asyncio.get_running_loop()
@@ -170,6 +194,7 @@ class LocalPipeline:
             silence=self._local.silence,
             healthy_after=self._local.healthy_after,
             give_up_after=self._local.give_up_after,
+            give_up_within=self._local.give_up_within,
         )
         return Child(name, launch, policy=policy, output=output, changed=self._describe, clock=self._clock)
 
@@ -180,6 +205,7 @@ class LocalPipeline:
         for name, child in self._children.items():
             if child.pid is not None:
                 processes[name] = {
+                    "kind": self.programs.all()[name].kind,
                     "pid": child.pid,
                     "created": started_at(child.pid),
                     "ready": child.is_ready,
@@ -206,3 +232,22 @@ class LocalPipeline:
                 "settings": programs.addresses,
             }
         )
+
+
+async def _all_stop(children: Sequence[Child], deadline: Deadline) -> bool:
+    """Stop some children at the same time; tell whether all of them stopped by themselves."""
+    return all(await asyncio.gather(*(child.stop(deadline) for child in children)))
+
+
+def _check_numbers(settings: Settings) -> None:
+    """Check that every process has a shard.
+
+    Raises:
+        ConfigurationError: some would have nothing to do.
+    """
+    shards = settings.topics.shards
+    for name, number in (("workers", settings.local.workers), ("sinks", settings.local.sinks)):
+        if number > shards:
+            raise ConfigurationError(
+                f"local.{name} = {number} is more than topics.shards = {shards}: each works on at least one shard"
+            )

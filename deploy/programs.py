@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,37 @@ from deploy.settings import Settings
 from deploy.supervisor import Launch
 
 LOOPBACK = "127.0.0.1"
+AUDITED = "1d"
+"""How far back the books are looked at again and again."""
 EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
 def journal_folder(settings: Settings, data: Path) -> Path:
     """Tell where ingest's journal lies: where the settings say, else in the data folder."""
     return (settings.ingest.journal or data / "journal").absolute()
+
+
+class Kind(StrEnum):
+    """What a program is; the first of its kind is called by it, further ones get a number: ``worker``, ``worker-2``."""
+
+    KAFKA = "kafka"
+    CLICKHOUSE = "clickhouse"
+    SINK_CLICKHOUSE = "sink-clickhouse"
+    SINK_TOPICS = "sink-topics"
+    WORKER = "worker"
+    INGEST = "ingest"
+    AUDIT = "audit"
+
+
+SINKS = (Kind.SINK_CLICKHOUSE, Kind.SINK_TOPICS)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One of the programs."""
+
+    kind: Kind
+    launch: Callable[[], Launch]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,16 +129,29 @@ class Programs:
             "ingest.port": self.ports.http,
         }
 
-    def launches(self) -> dict[str, Callable[[], Launch]]:
-        """Say of each program, by its name, how to start it."""
-        return {
-            "kafka": self._kafka,
-            "clickhouse": self._clickhouse,
-            "sink-clickhouse": partial(self._role, "sink-clickhouse", "sink", "clickhouse"),
-            "sink-topics": partial(self._role, "sink-topics", "sink", "topics"),
-            "worker": partial(self._role, "worker", "worker"),
-            "ingest": self._ingest,
+    def all(self) -> dict[str, Program]:
+        """Say of each program, by its name, how to start it. Names are the same at each start."""
+        local = self.settings.local
+        found: dict[str, Program] = {
+            Kind.KAFKA: Program(Kind.KAFKA, self._kafka),
+            Kind.CLICKHOUSE: Program(Kind.CLICKHOUSE, self._clickhouse),
         }
+        for kind, number, section, command in (
+            (Kind.SINK_CLICKHOUSE, local.sinks, "sink.clickhouse", ("sink", "clickhouse")),
+            (Kind.SINK_TOPICS, local.sinks, "sink.topics", ("sink", "topics")),
+            (Kind.WORKER, local.workers, "worker", ("worker",)),
+        ):
+            for slot in range(1, number + 1):
+                name = _numbered(kind, slot)
+                found[name] = Program(kind, partial(self._member, name, _numbered("local", slot), section, command))
+        found[Kind.INGEST] = Program(Kind.INGEST, self._ingest)
+        if local.audit_every:
+            found[Kind.AUDIT] = Program(Kind.AUDIT, self._audit)
+        return found
+
+    def names(self, *kinds: Kind) -> list[str]:
+        """List the programs of some kinds."""
+        return [name for name, program in self.all().items() if program.kind in kinds]
 
     def _kafka(self) -> Launch:
         command = ("kafka", "--data", str(self._data), "--port", str(self.ports.kafka))
@@ -127,10 +166,20 @@ class Programs:
         settings = {"ingest.journal": str(journal_folder(self.settings, self._data))}
         return self._served(("ingest",), self._ingest_host, self.ports.http, settings)
 
-    def _role(self, name: str, *command: str) -> Launch:
+    def _audit(self) -> Launch:
+        every = str(self.settings.local.audit_every)
+        launch = self._role(Kind.AUDIT, ("audit", "--watch", every, "--since", AUDITED))
+        # The books may be out of balance while it does its work well.
+        return replace(launch, ready=launch.alive or launch.ready)
+
+    def _member(self, name: str, instance: str, section: str, command: Sequence[str]) -> Launch:
+        """Start a member of a consumer group under its own name: it gets its partitions back at once after a kill."""
+        return self._role(name, command, {f"{section}.instance": instance})
+
+    def _role(self, name: str, command: Sequence[str], settings: Mapping[str, Any] | None = None) -> Launch:
         """Start a role with an admin port of its own, another one each time, in case the last one was taken since."""
         self.admin_ports[name] = port = free_port(LOOPBACK)
-        return self._served(command, LOOPBACK, port, {"admin.host": LOOPBACK, "admin.port": port})
+        return self._served(command, LOOPBACK, port, {"admin.host": LOOPBACK, "admin.port": port, **(settings or {})})
 
     def _served(
         self, command: Sequence[str], host: str, port: int, settings: Mapping[str, Any] | None = None
@@ -153,13 +202,15 @@ class Programs:
         # -P keeps the current folder, where anything may lie, out of the module search path.
         argv = [sys.executable, "-P", "-m", "deploy.cli", *command]
         log = {"log.format": self.settings.log.format, "log.level": self.settings.log.level}
-        # A member of a consumer group that has a name gets its partitions back at once when it returns after a kill.
-        names = {f"{section}.instance": "local" for section in ("worker", "sink.clickhouse", "sink.topics")}
-        variables = for_child({**self.addresses, **names, **log, **(settings or {})})
+        variables = for_child({**self.addresses, **log, **(settings or {})})
         variables["TODOKE_DATA"] = str(self._data)
         if self._file is not None:
             variables["TODOKE_CONFIG"] = str(self._file.absolute())
         return Launch(argv=argv, env=variables, ready=ready, alive=alive)
+
+
+def _numbered(name: str, slot: int) -> str:
+    return name if slot == 1 else f"{name}-{slot}"
 
 
 async def _says_ok(host: str, port: int, path: str) -> bool:

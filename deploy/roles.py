@@ -154,7 +154,7 @@ async def _stop(role: Role, running: Running, told: _Signals, clock: Clock) -> E
             await asyncio.wait({stopping}, timeout=HURRY)
         if not stopping.done():
             logger.warning("%s did not end in time and is cut off; the next one does the rest again", running.name)
-            return Exit.FAILED
+            return Exit.CUT_OFF
         stopping.result()
     except Exception:
         logger.exception("%s failed while it stopped; the next one does the rest again", running.name)

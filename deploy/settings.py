@@ -105,9 +105,18 @@ class LocalSettings(Section):
     silence: float = Field(default=60.0, gt=0, le=3600, description="seconds")
     """Seconds without a sign of life after which a process counts as hung and is killed, to be started again."""
     healthy_after: float = Field(default=60.0, gt=0, le=3600, description="seconds")
-    """Seconds of life after which a process counts as healthy and the pause is short again."""
-    give_up_after: int = Field(default=0, ge=0, description="0 is never")
-    """Deaths of one process in a row after which the whole pipeline stops."""
+    """Seconds of life after which the pause before the next start is short again."""
+    give_up_after: int = Field(default=15, ge=0, description="0 is never")
+    """Deaths of one process within ``give_up_within`` after which the whole pipeline stops, with exit code 4. Those for
+    want of another service do not count."""
+    give_up_within: float = Field(default=300.0, gt=0, le=86_400, description="seconds")
+    """Seconds."""
+    workers: int = Field(default=1, ge=1, le=64, description="processes, at most one for each shard")
+    """Workers that share the shards."""
+    sinks: int = Field(default=1, ge=1, le=64, description="processes of each kind, at most one for each shard")
+    """Sinks of each kind that share the shards."""
+    audit_every: float = Field(default=60.0, ge=0, le=86_400, description="seconds; 0 is never")
+    """Seconds between two audits of the last day, whose results are metrics and the readiness of the part ``audit``."""
     log_limit: int = Field(default=10_000_000, ge=10_000, description="bytes")
     """Bytes of one log file in the data folder until a new one is begun; three old ones are kept."""
 

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from deploy.embedded.child import start_child
-from deploy.exit import Exit
+from deploy.exit import Exit, GaveUpError
 from streams.contracts.clock import Clock, Deadline
 from streams.contracts.errors import ConfigurationError, TodokeError
 
@@ -27,6 +28,10 @@ a killed predecessor still holds for a moment; and what has worked once was conf
 
 class ChildFailedError(TodokeError):
     """A child process cannot be brought to life."""
+
+
+class ChildGivenUpError(ChildFailedError, GaveUpError):
+    """A child process died too often."""
 
 
 class Output(Protocol):
@@ -61,9 +66,10 @@ class Policy:
     silence: float
     """Without a sign of life, after which it counts as hung and is killed."""
     healthy_after: float
-    """A life of this length ends the row of deaths."""
+    """A life of this length makes the pause short again."""
     give_up_after: int
-    """Deaths in a row that are too many; 0 for never."""
+    """Deaths within ``give_up_within`` that are too many, but for those for want of another service; 0 for never."""
+    give_up_within: float
 
 
 class Child:
@@ -143,9 +149,15 @@ class Child:
         """Return when it was stopped.
 
         Raises:
-            ChildFailedError: it died too often and was given up.
+            ChildGivenUpError: it died too often.
         """
         await asyncio.shield(self._kept())
+
+    def hurry(self) -> None:
+        """Tell a process that is stopping once more, which leaves it little time."""
+        if self._stopping.is_set() and self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGTERM)
 
     async def stop(self, deadline: Deadline) -> bool:
         """Tell it to stop, wait for that, kill it when the deadline is over; tell whether it stopped by itself."""
@@ -155,9 +167,7 @@ class Child:
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(process.wait(), max(deadline.remaining(), 0.1))
-            except TimeoutError:
+            if not await self._ends(process, deadline):
                 logger.warning("%s did not stop in time and is killed", self.name)
                 clean = False
                 with contextlib.suppress(ProcessLookupError):
@@ -166,6 +176,17 @@ class Child:
             await asyncio.gather(self._keeper, return_exceptions=True)
         return clean
 
+    async def _ends(self, process: asyncio.subprocess.Process, deadline: Deadline) -> bool:
+        """Wait for the end of a process; tell whether it came before the deadline, which may come closer meanwhile."""
+        ending = asyncio.ensure_future(process.wait())
+        while not ending.done():
+            await asyncio.wait({ending}, timeout=min(PROBE_PAUSE, max(deadline.remaining(), 0.01)))
+            if not deadline.remaining():
+                break
+        ended = ending.done()
+        ending.cancel()
+        return ended
+
     def _kept(self) -> asyncio.Task[None]:
         if self._keeper is None:
             raise RuntimeError(f"{self.name} was not started")
@@ -173,18 +194,27 @@ class Child:
 
     async def _keep(self) -> None:
         deaths = 0
+        recent: deque[float] = deque()
         while not self._stopping.is_set():
             began = self._clock.monotonic()
             code = await self._live()
             if self._stopping.is_set():
                 return
-            if self._clock.monotonic() - began >= self._policy.healthy_after:
+            died = self._clock.monotonic()
+            if died - began >= self._policy.healthy_after:
                 deaths = 0
             deaths += 1
+            if code != Exit.UNREACHABLE:
+                recent.append(died)
+            while recent and recent[0] < died - self._policy.give_up_within:
+                recent.popleft()
             if code == Exit.MISUSED and not self._has_worked and deaths >= HOPELESS:
                 raise ConfigurationError(f"{self.name} refuses its configuration{self._words()}")
-            if self._policy.give_up_after and deaths >= self._policy.give_up_after:
-                raise ChildFailedError(f"{self.name} died {deaths} times in a row{self._words()}")
+            if self._policy.give_up_after and len(recent) >= self._policy.give_up_after:
+                raise ChildGivenUpError(
+                    f"{self.name} died {len(recent)} times within {self._policy.give_up_within:g} s and is given up; "
+                    f"it {_fate(code)}, and its last words were:{self._words()}"
+                )
             pause = min(self._policy.pause * 2 ** min(deaths - 1, 20), self._policy.pause_limit)
             level = logging.WARNING if deaths == 1 else logging.ERROR
             row = "" if deaths == 1 else f", for the {_ordinal(deaths)} time in a row"

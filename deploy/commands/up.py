@@ -24,16 +24,25 @@ PORT = click.IntRange(0, 65535)
 @click.option("--http-port", type=PORT, metavar="PORT", help="For webhooks; 0 picks a free one.  [default: 8080]")
 @click.option("--kafka-port", type=PORT, metavar="PORT", help="For Kafka's clients, likewise.  [default: 9092]")
 @click.option("--clickhouse-port", type=PORT, metavar="PORT", help="For ClickHouse's clients.  [default: 8123]")
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Workers, at most one a shard.  [default: 1]")
+@click.option("--sinks", type=click.IntRange(min=1), metavar="N", help="Sinks of each kind, likewise.  [default: 1]")
 @click.option("--demo", is_flag=True, help="Post recorded sample payloads and show what becomes of them.")
 @common_options
 def command(
-    invocation: Invocation, *, http_port: int | None, kafka_port: int | None, clickhouse_port: int | None, demo: bool
+    invocation: Invocation,
+    *,
+    http_port: int | None,
+    kafka_port: int | None,
+    clickhouse_port: int | None,
+    workers: int | None,
+    sinks: int | None,
+    demo: bool,
 ) -> int:
     r"""Run the whole pipeline on this machine: Kafka, ClickHouse and every role, until Ctrl-C or SIGTERM.
 
-    Prints the addresses, and `ready` once posts are taken. A part that dies is started again. Everything lies in the
-    data folder, also the logs; the next start finds it again. Needs `pip install 'todoke[embedded]'`, and the network
-    once, for Kafka itself.
+    Prints the addresses, and `ready` once posts are taken. A part that dies is started again; one that keeps dying
+    stops everything, with exit code 4. All data and the logs lie in the data folder; the next start finds them again.
+    Needs `pip install 'todoke[embedded]'`, and the network once, for Kafka itself.
 
     \b
     Examples:
@@ -46,6 +55,8 @@ def command(
         ("ingest", "port"): http_port,
         ("local", "kafka_port"): kafka_port,
         ("local", "clickhouse_port"): clickhouse_port,
+        ("local", "workers"): workers,
+        ("local", "sinks"): sinks,
         ("local", "data"): invocation.given_data,
     }
     environment = invocation.environment(flags, own=True)
@@ -86,4 +97,4 @@ async def _run(environment: Environment, folder: DataFolder, *, demo: bool) -> E
             if demo:
                 await pipeline.unless_stopped(_show(pipeline))
             await pipeline.wait()
-    return Exit.OK
+    return Exit.OK if pipeline.is_clean else Exit.CUT_OFF

@@ -95,7 +95,7 @@ def test_a_second_signal_shortens_the_deadline() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "stopping\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == Exit.FAILED
+        assert process.wait(10) == Exit.CUT_OFF
 
 
 @pytest.mark.parametrize(

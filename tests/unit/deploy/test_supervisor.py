@@ -8,13 +8,24 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.supervisor import Child, ChildFailedError, Launch, Policy
+from deploy.exit import Exit, exit_code
+from deploy.supervisor import Child, ChildFailedError, ChildGivenUpError, Launch, Policy
 from streams.contracts.clock import Deadline, SystemClock
 from streams.contracts.errors import ConfigurationError
 from tests.eventually import eventually
 
 LIVES = "import time; print('hello', flush=True); time.sleep(600)"
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+
+SLOW = """
+import signal, sys, time
+def stop(number, frame):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    print("stopping", flush=True)
+signal.signal(signal.SIGTERM, stop)
+print("hello", flush=True)
+while True: time.sleep(600)
+"""
 
 
 class Lines:
@@ -47,6 +58,7 @@ def child(
             silence=0.4,
             healthy_after=60,
             give_up_after=give_up_after,
+            give_up_within=60,
         ),
         output=lines,
         changed=lambda: None,
@@ -114,12 +126,41 @@ async def test_bad_configuration_is_told_in_the_childs_own_words_and_not_tried_f
     assert keeper.restarts == 1
 
 
-async def test_too_many_deaths_in_a_row_are_the_end() -> None:
+async def test_too_many_deaths_are_the_end() -> None:
     keeper = child("print('ouch'); raise SystemExit(1)", Lines(), give_up_after=3)
     keeper.start()
 
-    with pytest.raises(ChildFailedError, match=r"died 3 times in a row(?s:.)*ouch"):
+    with pytest.raises(
+        ChildGivenUpError, match=r"died 3 times within 60 s(?s:.)*ended with exit code 1(?s:.)*ouch"
+    ) as told:
         await keeper.failed()
+    assert exit_code(told.value) == Exit.GAVE_UP
+
+
+async def test_deaths_for_want_of_another_service_do_not_count() -> None:
+    keeper = child("print('away'); raise SystemExit(3)", Lines(), give_up_after=2)
+    keeper.start()
+
+    async def restarts() -> int:
+        return keeper.restarts
+
+    await eventually(restarts, lambda count: count > 4)
+    await keeper.stop(deadline(10))
+
+
+async def test_a_child_that_stops_may_be_hurried() -> None:
+    lines = Lines()
+    keeper = child(SLOW, lines)
+    keeper.start()
+    await keeper.until_ready()
+    stopping = asyncio.create_task(keeper.stop(deadline(60)))
+
+    async def said() -> list[str]:
+        return lines.lines
+
+    await eventually(said, lambda all_of: "stopping" in all_of)
+    keeper.hurry()
+    assert await stopping is True
 
 
 async def test_a_child_that_is_never_ready_fails_the_start() -> None:
