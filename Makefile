@@ -21,7 +21,7 @@ INSTALLED := $(VENV)/.installed
 FETCHED := $(VENV)/.fetched
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format types layers unit integration acceptance bench chaos wheel clean
+.PHONY: help setup run test lint format types layers unit integration acceptance bench chaos mutations wheel clean
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ run: setup ## Run the whole pipeline here, with sample payloads, until Ctrl-C
 	@$(BIN)/todoke up --demo --data $(DATA)
 
 test: lint types layers setup ## Everything that must be green, the quickest first
-	$(BIN)/pytest tests/unit tests/contract tests/integration tests/acceptance
+	$(BIN)/pytest tests/unit tests/contract tests/integration tests/acceptance tests/chaos --ignore tests/chaos/mutations
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
@@ -63,6 +63,9 @@ bench: setup ## Measure the whole pipeline: a million events with resends (EVENT
 chaos: EVENTS = 10000
 chaos: setup ## Break it in every way and judge (SEED= ROUNDS= MINUTES= EVENTS= of a round)
 	$(BIN)/python -m tests.chaos --seed $(SEED) --rounds $(ROUNDS) --minutes $(MINUTES) --events $(EVENTS)
+
+mutations: setup ## Take each guard out of a copy, and see that the judge of `make chaos` notices
+	$(BIN)/pytest tests/chaos/mutations
 
 wheel: $(INSTALLED) ## Build dist/todoke-*.whl
 	$(PIP) wheel --quiet --no-build-isolation --no-deps --wheel-dir dist .

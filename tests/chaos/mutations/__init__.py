@@ -1,0 +1,1 @@
+"""What the judge sees when a guard is missing."""
