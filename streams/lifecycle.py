@@ -219,7 +219,8 @@ def seconds_between(start: str, end: str) -> float | None:
         difference = datetime.fromisoformat(end) - datetime.fromisoformat(start)
     except ValueError:
         return None
-    return round(difference.total_seconds(), 3)
+    # The same as to round the seconds, which would write and read them as decimals.
+    return (difference.days * 86_400_000 + difference.seconds * 1000 + difference.microseconds // 1000) / 1000
 
 
 def key(source: str, message_id: str, recipient: str) -> str:
