@@ -16,15 +16,17 @@ next owner goes on where the destination says, which is the same procedure as af
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any
+
+from aiokafka import ConsumerRecord
 
 from sinks.block import Block
 from sinks.delivery import Delivery
 from sinks.errors import HandedOverError, UnreachableError
 from sinks.group import OutboxGroup
 from sinks.metrics import Instruments
-from sinks.partition import Limits, PartitionReader
+from sinks.partition import Limits, PartitionReader, is_founding
 from sinks.position import Bounds, Position
 from sinks.retry import Pauses
 from sinks.settings import ReadingSettings
@@ -225,18 +227,42 @@ class OutboxConsumer:
                 continue
             pauses.reset()
             await self._room.wait()
-            for partition, records in (await self._group.poll(self._readers, POLL)).items():
-                reader = self._readers.get(partition)
-                if reader is None:  # revoked while we waited
-                    continue
-                before = reader.ignored
-                for record in records:
-                    reader.feed(record.offset, record.value or b"")
-                self._instruments.ignored(reader.ignored - before)
-                self._changed.set()
-                if reader.is_full:
-                    self._hurry.set()
+            polled = await self._group.poll(self._readers, POLL)
+            begins = await self._begins(polled)
+            if begins is None:
+                return
+            for partition, records in polled.items():
+                if (reader := self._readers.get(partition)) is not None:  # else it was revoked while we waited
+                    reader.begin = begins.get(partition, reader.begin)
+                    self._feed(reader, records)
             self._note_progress()
+
+    def _feed(self, reader: PartitionReader, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
+        before = reader.ignored
+        for record in records:
+            reader.feed(record.offset, record.value or b"")
+        self._instruments.ignored(reader.ignored - before)
+        self._changed.set()
+        if reader.is_full:
+            self._hurry.set()
+        if reader.is_astray:
+            reader.is_astray = False
+            with contextlib.suppress(HandedOverError):
+                self._group.seek(reader.partition, reader.begin)
+
+    async def _begins(self, polled: Mapping[int, Sequence[ConsumerRecord[bytes, bytes]]]) -> Mapping[int, int] | None:
+        """Ask where the logs begin, if something is founded in one, however long it takes; ``None`` at the end."""
+        founded = any(is_founding(record.value or b"") for records in polled.values() for record in records)
+        pauses = Pauses(self._settings.retry_pause, self._settings.retry_pause_limit)
+        while founded:
+            try:
+                return await self._group.begins()
+            except UnreachableError as error:
+                logger.warning("%s", error)
+                await asyncio.sleep(pauses.next())
+            if self._stopping:
+                return None
+        return {}
 
     def _note_progress(self) -> None:
         for partition, reader in self._readers.items():

@@ -27,6 +27,20 @@ class Limits:
     events: int
 
 
+FOUNDING = b'"founding":true'
+HEAD = 300
+"""Bytes of a record within which its link stands."""
+
+
+def is_founding(value: bytes) -> bool:
+    """Tell whether a record may found an epoch, at a glance.
+
+    The first record of a log begins it, and that is not always the one at offset 0: what a log held may have been
+    deleted, all of it, before a new epoch was founded. The caller has to ask where the log begins.
+    """
+    return FOUNDING in value[:HEAD]
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """A record of the log that waits for its block."""
@@ -57,6 +71,10 @@ class PartitionReader:
         """Records so far that do not count."""
         self.end = position.offset
         """The end of the log as the caller last heard of it; only for telling the lag."""
+        self.begin = 0
+        """The first offset that the log holds, as the caller last heard of it: see `is_founding`."""
+        self.is_astray = False
+        """So many records do not count that this may be another log: it is to be read from its beginning, once."""
         self._limits = limits
         self._chain = position.chain()
         self._delivered = position
@@ -64,6 +82,7 @@ class PartitionReader:
         self._entries: deque[_Entry] = deque()
         self._holes: list[Bounds] = []
         self._strays = 0
+        self._looked_back = False
 
     @property
     def lag(self) -> int:
@@ -91,10 +110,13 @@ class PartitionReader:
             ) from error
         if offset != self.expected:
             self._jump(offset, link)
-        if link.founding and offset == 0 and link.epoch != self._chain.epoch:
-            self._chain = Chain()  # offset 0 begins a log, whatever log was read before
+        if link.founding and offset == self.begin and link.epoch != self._chain.epoch:
+            self._chain = Chain()  # nothing stands before it, whatever was read before
         before = Position.at(offset, self._chain)
+        is_first = self._chain.stamp is None and offset > self.begin
         counts = self._chain.follow(link)
+        if is_first:
+            self._chain.linked = False  # in the middle of a log even what founds an epoch may be a stray
         self.expected = offset + 1
         self._note_stray(link, offset, counts=counts)
         events = record.section(Outbox.EVENTS).count(b"\n") if counts else 0
@@ -128,9 +150,11 @@ class PartitionReader:
         self.ignored += 1
         self._strays += 1
         if self._strays == STRAYS_TO_TELL:
+            self.is_astray = not self._looked_back
+            self._looked_back = True
             logger.error(
                 "Outbox partition %d: %d records in a row up to offset %d do not continue the chain of epoch %s; the"
-                " last one is of epoch %s. If the outbox was replaced by another log, delete the consumer group",
+                " last one is of epoch %s. The log is read from its beginning again, in case that it is another one",
                 self.partition,
                 self._strays,
                 offset,

@@ -7,9 +7,12 @@ import random
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.structs import OffsetAndMetadata
 
 from sinks.clickhouse.migrations import migrate
 from sinks.errors import SchemaError, UnreachableError
+from sinks.partition import STRAYS_TO_TELL
+from sinks.position import Position
 from sinks.settings import ClickHouseConnection
 from streams.contracts.chain import Link
 from streams.contracts.clock import Deadline, SystemClock
@@ -245,6 +248,35 @@ async def test_a_position_that_was_set_back_does_no_harm(place: Place, log: Outb
     assert await counted(tables) == each(240)
 
 
+async def test_a_log_that_was_empty_for_a_while_goes_on_with_a_new_epoch(
+    place: Place, log: OutboxLog, tables: Tables
+) -> None:
+    """No worker ran for longer than the outbox is kept."""
+    written = await write(log, 200)
+    await drain(place.clickhouse_role())
+    for partition in range(PARTITIONS):
+        await delete_before(place, partition=partition, offset=-1)
+        await log.found(partition, stamp=log.last[partition].stamp)
+    written = await write(log, 80, start=written)
+
+    await drain(place.clickhouse_role())
+
+    assert await counted(tables) == each(written)
+    assert await tables.number("select count() from losses") == 0
+
+
+async def test_a_log_that_was_made_anew_and_has_grown_further_is_noticed(
+    place: Place, log: OutboxLog, tables: Tables
+) -> None:
+    """The group's positions are those in a log that is no more, and the new one is longer already."""
+    written = await write(log, 4 * PARTITIONS * STRAYS_TO_TELL, per_record=2)
+    old = Position(offset=STRAYS_TO_TELL // 2, epoch="0123456789abcdef", stamp=7000, linked=True)
+    await set_back(place, old)
+
+    async with running(place.clickhouse_role()):
+        await eventually(lambda: counted(tables), lambda found: found == each(written))
+
+
 async def test_a_database_without_tables_stops_the_sink(place: Place) -> None:
     assert place.clickhouse is not None
     empty = place.clickhouse.model_copy(update={"database": place.clickhouse.database + "_empty"})
@@ -300,12 +332,13 @@ async def delete_before(place: Place, *, partition: int, offset: int) -> None:
         await admin.close()
 
 
-async def set_back(place: Place) -> None:
-    """Set the group to the beginning of every partition, as with Kafka's own tools."""
+async def set_back(place: Place, position: Position | None = None) -> None:
+    """Set the group to a position in every partition, or to their beginnings, as with Kafka's own tools."""
     consumer = AIOKafkaConsumer(
         **place.kafka.client_options(), group_id=f"{place.topics.outbox.name}.clickhouse", enable_auto_commit=False
     )
     async with consumer:
         places = [TopicPartition(place.topics.outbox.name, partition) for partition in range(PARTITIONS)]
         consumer.assign(places)
-        await consumer.commit(dict.fromkeys(places, 0))
+        to = OffsetAndMetadata(position.offset, position.metadata()) if position else 0
+        await consumer.commit(dict.fromkeys(places, to))

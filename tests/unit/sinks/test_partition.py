@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sinks.block import Block
-from sinks.partition import STRAYS_TO_TELL, Limits, PartitionReader
+from sinks.partition import STRAYS_TO_TELL, Limits, PartitionReader, is_founding
 from sinks.position import Bounds, Position
 from streams.contracts.chain import Link
 from streams.contracts.codec import encode
@@ -254,6 +254,55 @@ def test_a_log_that_was_cut_off_is_read_again_and_what_was_delivered_is_recognis
     assert stamps(blocks_of(target)) == [4]
 
 
+def test_behind_a_hole_what_founds_an_epoch_may_be_a_stray() -> None:
+    links = chain(12)
+    target = reader(Position(offset=3, epoch="one", stamp=1, linked=True))
+    stray = founding("stray", stamp=4, previous=3)
+
+    target.feed(6, record(stray))
+    feed(target, links[7:], at=7)
+
+    assert stamps(blocks_of(target)) == [4, 6, 7, 8, 9, 10]
+
+
+def test_an_epoch_that_is_founded_in_an_empty_log_is_followed() -> None:
+    """Nothing was written for longer than the log is kept, and then a worker found nothing of what was."""
+    target = reader(Position(offset=9, epoch="one", stamp=7, linked=True))
+    links = chain(3, founding("two", stamp=7))
+    assert is_founding(record(links[0]))
+    target.begin = 9
+
+    feed(target, links, at=9)
+
+    assert stamps(blocks_of(target)) == [7, 8, 9]
+
+
+def test_an_epoch_that_is_founded_behind_another_is_not_followed() -> None:
+    """Two workers have found the log empty: what the first one founded counts."""
+    target = reader(Position(offset=9, epoch="one", stamp=7, linked=True))
+    target.begin = 9
+    first, second = chain(3, founding("two", stamp=7)), founding("three", stamp=7)
+
+    feed(target, [first[0], second, *first[1:]], at=9)
+
+    blocks = blocks_of(target)
+    assert [block.epoch for block in blocks] == ["two"]
+    assert stamps(blocks) == [7, 8, 9]
+
+
+def test_another_log_that_has_grown_past_the_old_one_is_noticed_and_read_from_its_beginning() -> None:
+    links = chain(300, founding("new"))
+    target = reader(Position(offset=150, epoch="old", stamp=800, linked=True))
+    offset = 150
+    while not target.is_astray:
+        target.feed(offset, record(links[offset]))
+        offset += 1
+
+    feed(target, links)
+
+    assert stamps(blocks_of(target)) == list(range(-1, 299))
+
+
 def test_many_strays_are_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     target = feed(reader(), chain(2))
     stray = Link(epoch="other", stamp=1, previous=0)
@@ -262,7 +311,7 @@ def test_many_strays_are_reported_once(caplog: pytest.LogCaptureFixture) -> None
         feed(target, [stray] * (STRAYS_TO_TELL + 5), at=2)
 
     assert len(caplog.records) == 1
-    assert "delete the consumer group" in caplog.text
+    assert "from its beginning again" in caplog.text
 
 
 @pytest.mark.parametrize("value", [b"", b"no header", b'{"form":9,"sections":{}}\n', b'{"form":1,"sections":{}}\n'])
