@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from ingest.app import create_app
 from ingest.handlers import INTAKE
 from ingest.intake import Intake
+from ingest.listener import Listener
 from ingest.publisher import KafkaPublisher, Publisher
 from ingest.settings import IngestSettings, SourceSettings
 from streams.contracts.clock import Clock, Deadline, SystemClock
@@ -65,6 +66,14 @@ class IngestRole:
             clock=clock or SystemClock(),
             registry=registry or CollectorRegistry(),
         )
+        self._listener = Listener(
+            host=settings.host,
+            port=settings.port,
+            waiting=settings.max_connections_waiting,
+            limit=settings.max_connections,
+            retry_after=settings.retry_after,
+            clock=clock or SystemClock(),
+        )
         self._runner: web.AppRunner | None = None
         self._port = settings.port
 
@@ -99,16 +108,13 @@ class IngestRole:
             shutdown_timeout=LINGER,
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, settings.host, settings.port, backlog=settings.max_connections_waiting)
+        if self._runner.server is None:
+            raise RuntimeError("a runner that was set up has a server")
         try:
-            await site.start()
-        except OSError as error:
+            self._port = await self._listener.start(self._runner.server)
+        except ConfigurationError:
             await self._runner.cleanup()
-            raise ConfigurationError(
-                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): choose another ingest.port, 0 "
-                f"for any free one, or end the process that has it"
-            ) from error
-        self._port = self._runner.addresses[0][1]
+            raise
         logger.info("posts are taken at %s", self.url)
 
     async def wait(self) -> None:
@@ -126,8 +132,7 @@ class IngestRole:
             return
         runner, self._runner = self._runner, None
         # 1.
-        for site in runner.sites:
-            await site.stop()
+        self._listener.stop()
         # 2.
         await self._intake.stop(deadline)
         # 3.

@@ -146,6 +146,8 @@ class IngestSettings(BaseModel):
     large again."""
     max_chunks_in_flight: int = Field(default=2, ge=1, le=64, description="chunks, 1 to 64")
     """Chunks of one shard that may be under way to Kafka at a time."""
+    max_connections: int = Field(default=1000, ge=1, le=100_000, description="connections, 1 to 100000")
+    """Connections that may be open; one more is answered 503. Each takes up to 0.2 MB while a body arrives."""
     max_connections_waiting: int = Field(default=1024, ge=1, le=65535, description="connections, 1 to 65535")
     """Connections that the system holds until they are accepted."""
     keep_alive: float = Field(default=75.0, ge=0, le=3600, description="seconds")

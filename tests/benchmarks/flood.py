@@ -72,6 +72,8 @@ class Outcome:
 
     idle: int = 0
     """Bytes of memory before the flood."""
+    highest: int = 0
+    """Bytes of memory at any instant, as the system has kept it."""
     points: list[tuple[float, int]] = field(default_factory=list)
     """Seconds since then, bytes of memory."""
     sent: int = 0
@@ -85,7 +87,7 @@ class Outcome:
     @property
     def peak(self) -> int:
         """Bytes beyond what the process takes when it is idle."""
-        return max(size for _, size in self.points) - self.idle
+        return max(self.highest, *(size for _, size in self.points)) - self.idle
 
 
 class IngestProcess:
@@ -110,6 +112,14 @@ class IngestProcess:
     def memory(self) -> int:
         """Tell the bytes that are resident."""
         return int(self._seen.memory_info().rss)
+
+    def highest_memory(self) -> int:
+        """Tell the bytes that were resident at the most."""
+        status = Path(f"/proc/{self._process.pid}/status")
+        if not status.exists():  # not on Linux
+            return self.memory()
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024
 
 
 def plain(number: int, events: int = 300) -> bytes:
@@ -163,6 +173,7 @@ async def flood_ingest(broker: EmbeddedKafka, prefix: str, flood: Flood) -> Outc
         await _until_taken(process.url, outcome)
         await asyncio.sleep(SETTLE)
         watching.cancel()
+        outcome.highest = process.highest_memory()
     outcome.lost = await _incomplete(broker, prefix, outcome.receipts)
     return outcome
 

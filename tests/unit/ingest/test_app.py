@@ -652,6 +652,34 @@ async def test_a_port_in_use_is_told(start: Start) -> None:
         await start(port=role.port)
 
 
+async def test_one_connection_too_many_is_refused_unread(start: Start) -> None:
+    role = await start(max_connections=2)
+    kept = [await asyncio.open_connection("127.0.0.1", role.port) for _ in range(2)]
+    request = b"POST /v1/webhooks/cmc HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        writer.write(request)
+        return await reader.readuntil(b"\r\n\r\n")
+
+    assert [(await ask(*streams))[:12] for streams in kept] == [b"HTTP/1.1 200"] * 2
+    reader, writer = await asyncio.open_connection("127.0.0.1", role.port)
+    refused_unread = await reader.read()
+    assert refused_unread.startswith(b"HTTP/1.1 503")
+    assert b"Retry-After: 5" in refused_unread
+    writer.close()
+    kept.pop()[1].close()
+
+    async def again() -> bytes:
+        streams = await asyncio.open_connection("127.0.0.1", role.port)
+        try:
+            return (await ask(*streams))[:12]
+        finally:
+            streams[1].close()
+
+    await eventually(again, lambda answer: answer == b"HTTP/1.1 200", within=5)
+    kept[0][1].close()
+
+
 async def test_a_sender_that_goes_away_leaves_nothing_behind(start: Start, log: Log) -> None:
     role = await start()
     _, writer = await asyncio.open_connection("127.0.0.1", role.port)
