@@ -175,9 +175,9 @@ class Run:
 
     async def _stop(self, running: "asyncio.Future[T]") -> None:
         """Stop a query whose result nobody takes any more, and wait until it has stopped."""
+        running.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # seen, whatever becomes of us
         if not running.done():
             await _to_its_end(asyncio.ensure_future(self.engine.kill_until_done(running, self.tag)))
-        running.exception()  # seen, whatever it is
 
     async def _blocking(self, work: Callable[..., T], *arguments: object) -> T:
         return await _to_its_end(self.engine.submit(work, *arguments))
