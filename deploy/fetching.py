@@ -13,7 +13,7 @@ async def fetch_broker() -> None:
     """Fetch Kafka's jars where they are missing, and show how far that is.
 
     Raises:
-        EmbeddedKafkaError: they cannot be fetched, or are not the ones that they should be.
+        EmbeddedServerError: they cannot be fetched, or are not the ones that they should be.
     """
     await asyncio.to_thread(class_path, BROKER_LOCK, cache=default_cache(), progress=_show)
 

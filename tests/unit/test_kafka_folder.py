@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.kafka import KAFKA_VERSION, FolderInUseError, FolderVersionError
+from deploy.embedded.errors import FolderInUseError, FolderVersionError
+from deploy.embedded.kafka import KAFKA_VERSION
 from deploy.embedded.kafka.folder import DataFolder
 
 

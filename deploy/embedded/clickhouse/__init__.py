@@ -11,24 +11,8 @@ What a client of a ClickHouse server may miss:
 - Progress is not sent as headers meanwhile (send_progress_in_http_headers), and async_insert does not wait for others.
 """
 
-from deploy.embedded.clickhouse.errors import (
-    ClickHouseError,
-    EmbeddedClickHouseError,
-    FolderInUseError,
-    FolderVersionError,
-    PortInUseError,
-    ServerFailedError,
-)
+from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.process import EmbeddedClickHouse
 from deploy.embedded.clickhouse.settings import ClickHouseServerSettings
 
-__all__ = [
-    "ClickHouseError",
-    "ClickHouseServerSettings",
-    "EmbeddedClickHouse",
-    "EmbeddedClickHouseError",
-    "FolderInUseError",
-    "FolderVersionError",
-    "PortInUseError",
-    "ServerFailedError",
-]
+__all__ = ["ClickHouseError", "ClickHouseServerSettings", "EmbeddedClickHouse"]

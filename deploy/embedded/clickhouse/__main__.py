@@ -9,9 +9,9 @@ from pathlib import Path
 import uvloop
 from pydantic import SecretStr, ValidationError
 
-from deploy.embedded.clickhouse.errors import EmbeddedClickHouseError
 from deploy.embedded.clickhouse.server import serve
 from deploy.embedded.clickhouse.settings import LOOPBACK, ClickHouseServerSettings
+from deploy.embedded.errors import EmbeddedServerError
 from deploy.exit import Exit, exit_code
 from deploy.logs import set_up
 
@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))
-    except EmbeddedClickHouseError as error:
+    except EmbeddedServerError as error:
         sys.stderr.write(f"{error}\n")
         return exit_code(error)
     return Exit.OK

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from deploy.embedded.clickhouse.configuration import write_configuration, write_first_configuration
-from deploy.embedded.clickhouse.errors import ClickHouseError, EmbeddedClickHouseError
+from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.statements import Select, quoted
+from deploy.embedded.errors import EmbeddedServerError
 
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ class Engine:
         """Start the engine and look at what it is.
 
         Raises:
-            EmbeddedClickHouseError: it cannot work on the folder.
+            EmbeddedServerError: it cannot work on the folder.
         """
         await asyncio.wrap_future(self._keeper_thread.submit(self._open))
 
@@ -94,7 +95,7 @@ class Engine:
 
     def _open(self) -> None:
         if set("?&") & set(str(self._path)):
-            raise EmbeddedClickHouseError(
+            raise EmbeddedServerError(
                 f"ClickHouse's engine cannot work in the folder {self._path}, for its name has a '?' or '&'. "
                 "Choose another data folder."
             )
@@ -104,7 +105,7 @@ class Engine:
                 self._make_default_database()
             self._keeper = self._start(write_configuration(self._path.parent, max_memory=self._max_memory))
         except RuntimeError as error:
-            raise EmbeddedClickHouseError(
+            raise EmbeddedServerError(
                 f"ClickHouse's engine cannot open the folder {self._path}: {error}. The lines above say more. "
                 "Restore the folder from a backup, or choose another one."
             ) from error
@@ -123,7 +124,7 @@ class Engine:
         self._keeper = self._start(write_first_configuration(self._path.parent))
         try:
             if self._ask("SELECT count() FROM system.tables WHERE database = 'default'").strip() != "0":
-                raise EmbeddedClickHouseError(
+                raise EmbeddedServerError(
                     f"The database 'default' in {self._path} was made by chDB itself, not by todoke. "
                     "Choose another data folder."
                 )

@@ -16,13 +16,14 @@ from aiohttp import web
 from deploy.embedded.clickhouse.body import Body
 from deploy.embedded.clickhouse.call import Call, Credentials, read_call, read_credentials
 from deploy.embedded.clickhouse.engine import Engine, claim_signals
-from deploy.embedded.clickhouse.errors import ClickHouseError, EmbeddedClickHouseError, PortInUseError
+from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.folder import DataFolder
 from deploy.embedded.clickhouse.forms import read_form
 from deploy.embedded.clickhouse.queries import Queries
 from deploy.embedded.clickhouse.reply import Holding, Reply
 from deploy.embedded.clickhouse.run import ExternalTable
 from deploy.embedded.clickhouse.settings import ClickHouseServerSettings
+from deploy.embedded.errors import EmbeddedServerError, PortInUseError
 from deploy.embedded.folder_lock import FolderLock
 
 logger = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class ClickHouseServer:
         """Take the folder, start the engine and listen.
 
         Raises:
-            EmbeddedClickHouseError: one of its kinds, each with what to do.
+            EmbeddedServerError: one of its kinds, each with what to do.
         """
         listening = self._listen()
         try:
@@ -111,8 +112,8 @@ class ClickHouseServer:
             )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise PortInUseError(host, port) from error
-            raise EmbeddedClickHouseError(
+                raise PortInUseError("ClickHouse", host, port) from error
+            raise EmbeddedServerError(
                 f"ClickHouse cannot listen on {host}, port {port}: {error.strerror or error}. Choose another address."
             ) from error
 
@@ -235,7 +236,7 @@ async def serve(settings: ClickHouseServerSettings) -> None:
     """Serve a folder until SIGTERM or SIGINT, then end in good order.
 
     Raises:
-        EmbeddedClickHouseError: it cannot be served; the message says what to do.
+        EmbeddedServerError: it cannot be served; the message says what to do.
     """
     server = ClickHouseServer(settings)
     await server.start()
@@ -243,8 +244,7 @@ async def serve(settings: ClickHouseServerSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    print(f"ClickHouse answers on {server.url}", flush=True)  # noqa: T201 - for whoever started it by hand
-    logger.info("Serving %s", settings.path)
+    logger.info("Serving %s on %s", settings.path, server.url)
     await stopping.wait()
     logger.info("Stopping; queries have %g s", settings.stop_within)
     await server.stop()

@@ -7,33 +7,30 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from deploy.embedded.child import start_child
+from deploy.embedded.errors import EmbeddedServerError, PortInUseError, ServerFailedError
 from deploy.embedded.folder_lock import FolderLock
 from deploy.embedded.kafka import jvm
-from deploy.embedded.kafka.errors import BrokerFailedError, EmbeddedKafkaError, JarsUnavailableError, PortInUseError
+from deploy.embedded.kafka.errors import JarsUnavailableError
 from deploy.embedded.kafka.folder import DataFolder, Marker
 from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache, log_progress
 from deploy.embedded.kafka.properties import LOOPBACK, render, server_properties
+from deploy.embedded.server_process import ServerProcess, last_lines, size_of
 from deploy.ports import free_port, is_free
 
 logger = logging.getLogger(__name__)
 
 _POLL = 0.05  # seconds between two looks whether it answers
-_TAIL = 15  # lines of the broker's log that an error shows
 
 
-class EmbeddedKafka:
-    """One broker on loopback, which can be started, watched, stopped and started again.
+class EmbeddedKafka(ServerProcess):
+    """One broker. Its folder remembers its port for the next object that asks for none."""
 
-    It never outlives the process that started it, and no two run on one folder. Records that it acknowledged survive
-    ``kill()``. It keeps its port over restarts, and a folder remembers the port for the next object that asks for none.
-    """
+    name = "Kafka"
 
     def __init__(
         self,
@@ -68,7 +65,6 @@ class EmbeddedKafka:
         self._log = (log or self._folder.log).absolute()
         self._start_within = start_within
         self._progress = progress
-        self._process: asyncio.subprocess.Process | None = None
         self._log_began_at = 0
 
     @property
@@ -76,16 +72,11 @@ class EmbeddedKafka:
         """Where clients connect, ``host:port``; known once it was started."""
         return f"{LOOPBACK}:{self._port}"
 
-    @property
-    def pid(self) -> int | None:
-        """Process id while the broker runs."""
-        return self._process.pid if self._process is not None and self._process.returncode is None else None
-
     async def start(self) -> None:
         """Fetch the jars if need be, start the broker, and return once it answers a request of Kafka's protocol.
 
         Raises:
-            EmbeddedKafkaError: one of its kinds, each with what to do.
+            EmbeddedServerError: one of its kinds, each with what to do.
         """
         if self.pid is not None:
             raise RuntimeError("this broker is running")
@@ -106,52 +97,6 @@ class EmbeddedKafka:
         self._folder.note(marker, port=self._port)
         logger.info("Kafka answers on %s, process %d", self.bootstrap_servers, self._process.pid)
 
-    async def wait(self) -> int:
-        """Return when the broker's process has ended, by whatever cause: its exit code, negative for a signal."""
-        if self._process is None:
-            raise RuntimeError("this broker was never started")
-        return await self._process.wait()
-
-    async def stop(self, timeout: float = 20.0) -> None:  # noqa: ASYNC109 - the broker's grace, not this call's
-        """End the broker in good order, or kill it when that takes over ``timeout`` seconds. May be called twice."""
-        if self._process is None or self._process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
-        try:
-            async with asyncio.timeout(timeout):
-                await self._process.wait()
-        except TimeoutError:
-            logger.warning(
-                "Kafka did not stop within %.0f s and is killed; nothing acknowledged is lost by it", timeout
-            )
-            self.kill()
-            await self._process.wait()
-
-    def kill(self) -> None:
-        """Take the broker down with SIGKILL, at once; ``wait`` tells when it is gone."""
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-
-    async def restart(self) -> None:
-        """Stop the broker, if it runs, and start it again on the same port.
-
-        Raises:
-            EmbeddedKafkaError: as ``start``.
-        """
-        await self.stop()
-        await self.start()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
-
     async def _jars(self) -> tuple[Path, ...]:
         given_up = threading.Event()
 
@@ -169,7 +114,7 @@ class EmbeddedKafka:
         wanted = self._port or marker.port
         if wanted and not is_free(LOOPBACK, wanted):
             if self._port:
-                raise PortInUseError(wanted)
+                raise PortInUseError(self.name, LOOPBACK, wanted)
             logger.warning("Port %d, where Kafka was last, is in use; it takes another", wanted)
             wanted = 0
         self._port = controller_port = wanted or free_port(LOOPBACK)
@@ -182,8 +127,7 @@ class EmbeddedKafka:
         shutil.rmtree(self._folder.temporary, ignore_errors=True)
         self._folder.temporary.mkdir()
         self._folder.output.write_bytes(b"")
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._log_began_at = self._log.stat().st_size if self._log.exists() else 0
+        self._log_began_at = size_of(self._log)
 
     async def _spawn(self, command: list[str], lock: FolderLock) -> asyncio.subprocess.Process:
         process = await start_child(
@@ -206,7 +150,7 @@ class EmbeddedKafka:
             await process.wait()
             raise
         if code != 0:
-            raise BrokerFailedError(f"Formatting Kafka's storage failed with exit code {code}.\n{self._last_lines()}")
+            raise ServerFailedError(f"Formatting Kafka's storage failed with exit code {code}.\n{self._last_lines()}")
 
     async def _until_answering(self) -> None:
         assert self._process is not None  # noqa: S101 - start sets it
@@ -218,24 +162,23 @@ class EmbeddedKafka:
                 raise self._failure(ended.result() if ended.done() else None)  # noqa: TRY301 - ends the broker as well
             answering.result()
         except BaseException:
-            self.kill()
-            await self._process.wait()
+            await self._end()
             raise
         finally:
             answering.cancel()
             ended.cancel()
             await asyncio.gather(answering, ended, return_exceptions=True)
 
-    def _failure(self, code: int | None) -> EmbeddedKafkaError:
+    def _failure(self, code: int | None) -> EmbeddedServerError:
         lines = self._last_lines()
         if code is None:
-            return BrokerFailedError(
+            return ServerFailedError(
                 f"Kafka did not answer within {self._start_within:.0f} s; it is ended. "
                 f"If it was busy reading its logs, start again with more time.\n{lines}"
             )
         if "Address already in use" in lines and not is_free(LOOPBACK, self._port):
-            return PortInUseError(self._port)
-        return BrokerFailedError(f"Kafka ended at its start with exit code {code}.\n{lines}")
+            return PortInUseError(self.name, LOOPBACK, self._port)
+        return ServerFailedError(f"Kafka ended at its start with exit code {code}.\n{lines}")
 
     async def _answers(self) -> None:
         """Return once the broker serves every partition that there is."""
@@ -263,10 +206,4 @@ class EmbeddedKafka:
             await client.close()
 
     def _last_lines(self) -> str:
-        """Give the end of what the broker has said since its start, for an error's message."""
-        lines: list[str] = []
-        for path, begin in ((self._log, self._log_began_at), (self._folder.output, 0)):
-            with contextlib.suppress(OSError), path.open("rb") as file:
-                file.seek(begin)
-                lines += file.read().decode("utf-8", errors="replace").splitlines()[-_TAIL:]
-        return "\n".join(["The last lines of its log:", *lines]) if lines else f"It logged nothing to {self._log}."
+        return last_lines((self._log, self._log_began_at), (self._folder.output, 0))

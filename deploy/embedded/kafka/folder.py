@@ -2,14 +2,13 @@
 
 import base64
 import json
-import os
 import uuid
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from deploy.embedded.folder_lock import FolderLock
-from deploy.embedded.kafka.errors import FolderInUseError, FolderVersionError
+from deploy.embedded.errors import FolderVersionError
 from deploy.embedded.kafka.version import KAFKA_VERSION
+from deploy.embedded.server_folder import ServerFolder, write_json
 
 _FORM = "todoke-kafka/1"
 
@@ -31,11 +30,11 @@ class Marker:
     """Where clients found the broker last, so that they find it there again; 0 before the first start."""
 
 
-class DataFolder:
-    """One folder, its paths, its marker and its lock."""
+class DataFolder(ServerFolder):
+    """One folder and its paths."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
+        super().__init__(path, server="Kafka")
         self.topics = self.path / "topics"
         """The logs of all partitions, Kafka's own files."""
         self.properties = self.path / "server.properties"
@@ -44,38 +43,6 @@ class DataFolder:
         """What the broker logs."""
         self.output = self.path / "java.out"
         """What Java itself has to say."""
-        self.temporary = self.path / "tmp"
-        """Native libraries that Java unpacks; emptied at each start."""
-        self._marker = self.path / "todoke-kafka.json"
-        self._lock = self.path / "in-use.lock"
-
-    def lock(self) -> FolderLock:
-        """Take the folder for oneself, making it where it is missing.
-
-        Raises:
-            FolderInUseError: another process has it.
-            FolderVersionError: it cannot be made, or holds what todoke did not write.
-        """
-        try:
-            if (
-                self.path.is_dir()
-                and not self._marker.exists()
-                and any(self.path.iterdir())
-                and not self._lock.exists()
-            ):
-                raise FolderVersionError(
-                    f"The folder {self.path} holds files that are not todoke's, so Kafka's data is not put there. "
-                    "Choose an empty or a new folder."
-                )
-            self.path.mkdir(parents=True, exist_ok=True)
-            return FolderLock.take(self._lock)
-        except BlockingIOError:
-            raise FolderInUseError(self.path, FolderLock.holder(self._lock)) from None
-        except OSError as error:
-            raise FolderVersionError(
-                f"The Kafka data folder {self.path} cannot be used: {error.strerror}. "
-                "Choose a folder that this user may write to."
-            ) from error
 
     def read(self) -> Marker:
         """Read the marker, or begin a new one. The lock must be held.
@@ -94,10 +61,7 @@ class DataFolder:
             self.write(marker)
             return marker
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise FolderVersionError(
-                f"{self._marker} is damaged, so it is not known which Kafka wrote this folder. "
-                "Restore the folder from a backup, or choose another one."
-            ) from error
+            raise self._damaged() from error
         raise FolderVersionError(
             f"The Kafka data folder {self.path} was written by Apache Kafka {written_by} ({form}); this todoke runs "
             f"Apache Kafka {KAFKA_VERSION} ({_FORM}). Use the todoke that wrote it, or choose another data folder."
@@ -105,12 +69,7 @@ class DataFolder:
 
     def write(self, marker: Marker) -> None:
         """Replace the marker, in one step that a crash cannot halve."""
-        new = self._marker.with_suffix(".new")
-        with new.open("w", encoding="utf-8") as file:
-            json.dump({"form": _FORM} | asdict(marker), file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._marker)
+        write_json(self._marker, {"form": _FORM} | asdict(marker))
 
     def note(self, marker: Marker, *, formatted: bool | None = None, port: int | None = None) -> Marker:
         """Keep what has changed since the marker was read, and give it as it is now."""

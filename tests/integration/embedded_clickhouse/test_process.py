@@ -13,12 +13,8 @@ import aiohttp
 import psutil
 import pytest
 
-from deploy.embedded.clickhouse import (
-    EmbeddedClickHouse,
-    FolderInUseError,
-    FolderVersionError,
-    PortInUseError,
-)
+from deploy.embedded.clickhouse import EmbeddedClickHouse
+from deploy.embedded.errors import FolderInUseError, FolderVersionError, PortInUseError
 from tests.eventually import eventually
 from tests.integration.embedded_clickhouse.asking import ask, rows, value
 
@@ -100,12 +96,12 @@ async def test_a_stop_cancels_what_does_not_finish(data: Path) -> None:
 async def test_it_says_where_it_answers(data: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "deploy.embedded.clickhouse", "--data", str(data), "--port", "0"),
-        stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    assert process.stdout is not None
-    line = (await process.stdout.readline()).decode()
-    url = line.removeprefix("ClickHouse answers on ").strip()
+    assert process.stderr is not None
+    line = (await process.stderr.readline()).decode()
+    before, url = line.strip().split(f" deploy.embedded.clickhouse.server: Serving {data} on ")
+    assert before.split()[-1] == "INFO"
     assert json.loads((data / "server.json").read_bytes()) == {"pid": process.pid, "url": url}
     assert await value(url, "SELECT 1") == "1"
     failed = await ask(url, "SELECT 'secret-in-a-query' FROM nowhere", query_id="the-id")
@@ -116,7 +112,6 @@ async def test_it_says_where_it_answers(data: Path) -> None:
     assert not (data / "server.json").exists()
     lines = [text.partition(" deploy.embedded.clickhouse.server: ")[2] for text in logged.decode().splitlines()]
     assert lines == [
-        f"Serving {data}",
         "Query the-id failed: code 60, UNKNOWN_TABLE",
         "Stopping; queries have 10 s",
         "Stopped",

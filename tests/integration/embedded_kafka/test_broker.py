@@ -9,7 +9,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from deploy.embedded.kafka import BrokerFailedError, EmbeddedKafka
+from deploy.embedded.errors import ServerFailedError
+from deploy.embedded.kafka import EmbeddedKafka
 from streams.contracts.topics import OUTBOX_LIMIT
 
 MARGIN = 1024  # bytes of a batch around a record's value
@@ -157,7 +158,7 @@ async def test_a_broker_that_cannot_run_shows_the_end_of_its_log(tmp_path: Path)
     async with broker:
         pass
     (tmp_path / "kafka" / "topics" / "meta.properties").write_text("damaged=yes\n")
-    with pytest.raises(BrokerFailedError, match=r"(?s)exit code 1.*last lines of its log.*node ID not found") as raised:
+    with pytest.raises(ServerFailedError, match=r"(?s)exit code 1.*last lines of its log.*node ID not found") as raised:
         await broker.start()
     assert "shut down completely" not in str(raised.value), "of the run before"
     assert broker.pid is None
@@ -167,6 +168,6 @@ async def test_a_broker_that_does_not_answer_in_time_is_ended(tmp_path: Path) ->
     async with EmbeddedKafka(data=tmp_path / "kafka"):
         pass
     hurried = EmbeddedKafka(data=tmp_path / "kafka", start_within=0.01)
-    with pytest.raises(BrokerFailedError, match="start again with more time"):
+    with pytest.raises(ServerFailedError, match="start again with more time"):
         await hurried.start()
     assert hurried.pid is None

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.kafka import EmbeddedKafka, FolderInUseError, FolderVersionError, PortInUseError
+from deploy.embedded.errors import FolderInUseError, FolderVersionError, PortInUseError
+from deploy.embedded.kafka import EmbeddedKafka
 
 
 async def test_two_on_one_folder(tmp_path: Path) -> None:
