@@ -29,6 +29,7 @@ COMMANDS = {
     "send": Entry("deploy.commands.send", "Post recorded payloads as the provider would."),
     "consume": Entry("deploy.commands.consume", "Print a public topic, one JSON object a line."),
     "audit": Entry("deploy.commands.audit", "Check that the books balance."),
+    "rebuild": Entry("deploy.commands.rebuild", "Fill the ClickHouse tables anew from the outbox."),
     "replay": Entry("deploy.commands.replay", "Put dead letters through the pipeline again."),
     "config": Entry("deploy.commands.config", "Show the settings in force and where each came from."),
     "kafka": Entry("deploy.commands.kafka", "Run Apache Kafka alone on this machine."),

@@ -71,7 +71,7 @@ class Tally:
             raise BreakerError(
                 f"too much of partition {partition} is refused ({self.run} rows one after the other, {self.refused} of"
                 f" the latest {self.rows}), now {what}. Nothing more is put aside, nothing is skipped: mend the cause"
-                f" and start the sink again, or set {setting}.refused_run and {setting}.refused_ratio"
+                f" and start the sink again, or set {setting}.dead_letter_run and dead_letter_ratio"
             )
 
     def _count(self, rows: int) -> None:

@@ -92,7 +92,7 @@ class ClickHouseSinkRole(_SinkRole):
         self._writer = writer or ClickHouseWriter(
             connection=clickhouse,
             compression=settings.compression,
-            limits=Limits(run=settings.refused_run, ratio=settings.refused_ratio),
+            limits=Limits(run=settings.dead_letter_run, ratio=settings.dead_letter_ratio),
             inbox=topics.inbox.name,
             clock=clock,
         )

@@ -58,9 +58,9 @@ class ReadingSettings(Section):
     """Seconds that this pause may grow to."""
     handover: float = Field(default=5.0, gt=0, le=600, description="seconds")
     """Seconds that a block under way has to be finished when its partition goes to another sink."""
-    refused_run: int = Field(default=50, ge=0, description="rows one after the other; 0 puts nothing aside")
+    dead_letter_run: int = Field(default=50, ge=0, description="rows one after the other; 0 puts nothing aside")
     """Rows that may be refused one after the other and go to the dead letters; at the next one the sink stops."""
-    refused_ratio: float = Field(default=0.1, ge=0, le=1, description="share of the latest rows of a partition")
+    dead_letter_ratio: float = Field(default=0.1, ge=0, le=1, description="share of the latest rows of a partition")
     """Share of the latest ten thousand rows of a partition (or of a thousand, where there were fewer) that may be
     refused; beyond it the sink stops."""
 

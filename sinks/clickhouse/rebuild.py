@@ -15,9 +15,10 @@ good before.
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from clickhouse_connect.driver import AsyncClient
 
 from sinks.clickhouse import migrations
@@ -27,9 +28,11 @@ from sinks.errors import HandedOverError, RefusedError, UnreachableError
 from sinks.group import OutboxGroup
 from sinks.position import Position
 from sinks.settings import ClickHouseConnection, ClickHouseSinkSettings
+from streams.contracts.chain import RESTORING
 from streams.contracts.clock import Deadline
+from streams.contracts.codec import decode
 from streams.contracts.kafka import KafkaConnection
-from streams.contracts.topics import Topics
+from streams.contracts.topics import OUTBOX_LIMIT, Topics
 
 logger = logging.getLogger(__name__)
 
@@ -80,10 +83,11 @@ class Rebuild:
 
         Args:
             deadline: until which the sinks must have let go.
-            partial: do it even where the outbox has lost its beginning, and the tables lose what came before.
+            partial: do it even where the outbox has lost its beginning, or was restored from these very tables, and the
+                tables lose what came before.
 
         Raises:
-            RefusedError: the outbox has lost its beginning, and ``partial`` was not said.
+            RefusedError: the outbox does not hold everything, and ``partial`` was not said.
             UnreachableError: the sinks do not let go in time.
             TodokeError: ClickHouse or Kafka does not answer.
         """
@@ -94,7 +98,7 @@ class Rebuild:
         try:
             await group.connect()
             if not partial:
-                await self._require_whole(group)
+                await self._require_whole(await group.begins())
             # 1. Announce
             generation = await self._announce(client)
             # 2. Gather
@@ -135,13 +139,26 @@ class Rebuild:
         name = self._settings.group_name(outbox.name, "clickhouse")
         return OutboxGroup(kafka=self._kafka, topic=outbox, group=name, settings=self._settings)
 
-    async def _require_whole(self, group: OutboxGroup) -> None:
-        begins = {partition: begin for partition, begin in (await group.begins()).items() if begin}
-        if begins:
-            told = ", ".join(f"partition {partition} begins at {begin}" for partition, begin in sorted(begins.items()))
+    async def _require_whole(self, begins: Mapping[int, int]) -> None:
+        """Raise where the outbox is not all that there ever was."""
+        outbox = self._topics.outbox.name
+        told = [f"partition {partition} begins at {begin}" for partition, begin in sorted(begins.items()) if begin]
+        async with AIOKafkaConsumer(
+            **self._kafka.client_options(), max_partition_fetch_bytes=1, fetch_max_bytes=OUTBOX_LIMIT
+        ) as consumer:
+            places = [TopicPartition(outbox, partition) for partition in begins]
+            ends = await consumer.end_offsets(places)
+            for place in places:
+                if ends[place] and not begins[place.partition]:
+                    consumer.assign([place])
+                    consumer.seek(place, 0)
+                    header = decode((await consumer.getone()).value or b"").header
+                    if header.get(RESTORING):
+                        told.append(f"partition {place.partition} was restored from ClickHouse")
+        if told:
             raise RefusedError(
-                f"{group.topic} does not hold its beginning any more ({told}): the tables would lose what came before."
-                " Nothing was changed; ask for a partial rebuild if that is meant"
+                f"{outbox} does not hold everything any more ({', '.join(told)}): the tables would lose what was"
+                " before. Nothing was changed; give --partial if that is meant"
             )
 
     async def _announce(self, client: AsyncClient) -> int:

@@ -113,10 +113,10 @@ class OutboxLog:
         self.last[partition] = link
         return link
 
-    async def append(self, partition: int, link: Link, sections: Mapping[str, bytes]) -> int:
-        """Write any record; tell its offset."""
+    async def append(self, partition: int, link: Link, sections: Mapping[str, bytes], **header: object) -> int:
+        """Write any record, with more in its header; tell its offset."""
         assert self._producer is not None
-        value = encode({**link.header(), "counts": {}}, sections)
+        value = encode({**link.header(), "counts": {}, **header}, sections)
         sent = await self._producer.send_and_wait(self.topics.outbox.name, value, partition=partition)
         return int(sent.offset)
 

@@ -118,7 +118,7 @@ async def test_a_bad_deploy_stops_the_sink_and_diverts_little(place: Place, log:
     """Somebody forbids every row; when the mistake is undone, everything else arrives."""
     await tables.do("alter table events add constraint nothing check 0")
     await write(log, 200)
-    role = place.clickhouse_role(refused_run=7)
+    role = place.clickhouse_role(dead_letter_run=7)
     await role.start()
     with pytest.raises(BreakerError, match="7 rows one after the other"):
         await asyncio.wait_for(role.wait(), 60)
@@ -128,7 +128,7 @@ async def test_a_bad_deploy_stops_the_sink_and_diverts_little(place: Place, log:
     assert 7 <= letters <= 7 * 4  # of each partition
 
     await tables.do("alter table events drop constraint nothing")
-    async with running(place.clickhouse_role(refused_run=7)) as second:
+    async with running(place.clickhouse_role(dead_letter_run=7)) as second:
         await asyncio.wait_for(second.until_idle(), 60)
 
     assert await tables.number("select count() from events") == 200 - letters

@@ -7,6 +7,7 @@ import pytest
 from sinks.clickhouse.rebuild import TABLES, Rebuild
 from sinks.errors import RefusedError
 from sinks.settings import ClickHouseSinkSettings
+from streams.contracts.chain import RESTORING, Link, draw_epoch
 from streams.contracts.clock import Deadline, SystemClock
 from tests.eventually import eventually
 from tests.integration.sinks.clickhouse import Tables
@@ -104,6 +105,17 @@ async def test_a_log_without_its_beginning_is_not_rebuilt_by_mistake(
     await drain(place.clickhouse_role())
     assert await counted(tables) == each(180)
     assert await tables.rows("select shard, first, last from losses") == [{"shard": 1, "first": 0, "last": 2}]
+
+
+async def test_a_log_that_was_restored_from_the_tables_does_not_replace_them(
+    place: Place, log: OutboxLog, tables: Tables
+) -> None:
+    link = Link(epoch=draw_epoch(), stamp=-1, previous=None, founding=True)
+    await log.append(0, link, {}, **{RESTORING: True})
+
+    with pytest.raises(RefusedError, match="partition 0 was restored"):
+        await rebuild(place).run(soon())
+    assert await tables.number("select count() from generations") == 0
 
 
 async def test_every_table_that_holds_rows_of_the_outbox_is_emptied(tables: Tables) -> None:

@@ -336,7 +336,7 @@ async def test_too_many_refused_rows_in_a_row_stop_the_sink(connection: ClickHou
     made = block(some_events(40, poison=range(10, 30)))
     for _ in range(3):  # as often as it is started again
         async with writing(connection, limits=Limits(run=5, ratio=1.0)) as writer:
-            with pytest.raises(BreakerError, match=r"5 rows one after the other.*sink\.clickhouse\.refused_run"):
+            with pytest.raises(BreakerError, match=r"5 rows one after the other.*sink\.clickhouse\.dead_letter_run"):
                 await writer.write(made)
     assert (await counted(tables))[3] == 5
 
@@ -363,7 +363,7 @@ async def test_too_large_a_share_of_refused_rows_stops_the_sink(
 ) -> None:
     await tables.do(REFUSE)
     async with writing(connection, limits=Limits(run=1000, ratio=0.01)) as writer:
-        with pytest.raises(BreakerError, match=r"sink\.clickhouse\.refused_ratio"):
+        with pytest.raises(BreakerError, match=r"dead_letter_ratio"):
             await writer.write(block(some_events(60, poison=range(0, 60, 4))))
 
     assert (await counted(tables))[3] == 10
