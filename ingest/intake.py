@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import orjson
-
 from ingest.harvest import Context, Harvest
 from ingest.holds import Allowance, Hold
 from ingest.journal.journal import Journal
@@ -20,13 +18,12 @@ from ingest.posts import Post
 from ingest.problems import NotDurableError, StoppingError
 from ingest.publisher import Publisher
 from ingest.settings import Durability, IngestSettings, SourceSettings
+from ingest.teller import Teller
 from ingest.watch import Watch
 from ingest.ways import DirectWay, Way
-from streams.contracts import codec
 from streams.contracts.clock import Clock, Deadline, rfc3339
 from streams.contracts.errors import PublishError
 from streams.contracts.receipts import receipt
-from streams.contracts.sections import Answered, Inbox
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +68,7 @@ class Intake:
         self._durabilities = durabilities
         self._journal = self._make_journal()
         self._ways: dict[Durability, Way] = {}
+        self._teller = Teller(publisher, self._ways, clock=clock)
         self._shards = 0
         self._is_stopping = False
         self._watch = Watch(publisher, every=settings.probe_every)
@@ -126,7 +124,10 @@ class Intake:
         if journal is not None:
             await journal.begin(self._shards)
             self._ways[Durability.JOURNAL] = journal
-        self._tasks = [asyncio.create_task(self._keep_telling()), asyncio.create_task(self._watch.keep_looking())]
+        self._tasks = [
+            asyncio.create_task(self._teller.keep_telling(self._settings.tell_answered_every)),
+            asyncio.create_task(self._watch.keep_looking()),
+        ]
 
     async def wait(self) -> None:
         """Return when stopped.
@@ -253,31 +254,6 @@ class Intake:
         self._metrics.accepted(post.source, events, dead_letters, seconds=self._clock.monotonic() - began)
         return Accepted(receipt=post.receipt, accepted=post.accepted)
 
-    async def tell_answered(self) -> None:
-        """Tell in the log which posts were decided since it was told last; returns once that is durable.
-
-        Raises:
-            PublishError: as the publisher.
-        """
-        for way in self._ways.values():
-            for note in way.notes():
-                await self._tell(note)
-                way.told(note)
-
-    async def _tell(self, note: Answered) -> None:
-        line = orjson.dumps(note, option=orjson.OPT_APPEND_NEWLINE)
-        value = codec.encode({"received_at": rfc3339(self._clock.now())}, {Inbox.ANSWERED: line})
-        await self._publisher.publish(int(note["instance"][:8], 16) % self._shards, value)
-
-    async def _keep_telling(self) -> None:
-        """Tell it again and again, for ever."""
-        while True:
-            await asyncio.sleep(self._settings.tell_answered_every)
-            try:
-                await self.tell_answered()
-            except PublishError as error:
-                logger.debug("which posts were answered could not be told, it will be next time: %s", error)
-
     async def _decided(self) -> None:
         while self.allowance.posts:
             await self.allowance.quiet.wait()
@@ -288,8 +264,8 @@ class Intake:
             await self._decided()
             if self._journal is not None:
                 await self._journal.drained()
-            await self.tell_answered()
-            if not self.allowance.posts and not any(way.notes() for way in self._ways.values()):
+            await self._teller.tell()
+            if not self.allowance.posts and self._teller.has_told_all:
                 return
 
     def _is_way_free(self, durability: Durability) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ingest.journal.store import Chunk, Entry, Run
+from ingest.journal.entries import Chunk, Entry, Run
 from streams.contracts.sections import Answered
 
 

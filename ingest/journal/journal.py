@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,8 +10,10 @@ from typing import Any, TypeVar
 from ingest.alarms import Alarm
 from ingest.batching import NEVER
 from ingest.journal.contents import Contents
-from ingest.journal.filling import Filling, joined
-from ingest.journal.store import Chunk, Entry, StorageError, Store
+from ingest.journal.entries import Chunk, Entry
+from ingest.journal.filling import Filling
+from ingest.journal.forwarder import AGAIN_AFTER, Forwarder
+from ingest.journal.store import StorageError, Store
 from ingest.packing import Piece, chunk
 from ingest.problems import JournalFullError
 from ingest.publisher import Publisher
@@ -22,9 +23,6 @@ from streams.contracts.receipts import SEQUENCE_DIGITS, draw_instance
 from streams.contracts.sections import Answered
 
 logger = logging.getLogger(__name__)
-
-AGAIN_AFTER = 1.0
-"""Seconds until something is tried again that Kafka or the disk refused."""
 
 Result = TypeVar("Result")
 
@@ -57,7 +55,6 @@ class Journal:
         """
         self._folder = folder
         self._max_bytes = max_bytes
-        self._publisher = publisher
         self._clock = clock
         self._alarm = Alarm(logger, "%s: posts are refused, %d times since the last warning", clock)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
@@ -73,14 +70,12 @@ class Journal:
         self._removable: list[Chunk] = []
         self._forgettable: list[int] = []
         self._filling = Filling(first=1)
-        self._queues: Mapping[int, asyncio.Queue[Chunk]] = {}
-        self._queued: Counter[int] = Counter()  # chunks of a shard that are complete and not sent
+        self._forwarder = Forwarder(publisher, read=self._read, sent=self._sent)
         self._is_flushing = False
         self._is_closing = False
         self._work = asyncio.Event()
         self._progress = asyncio.Event()
         self._committing: asyncio.Task[None] | None = None
-        self._forwarding: list[asyncio.Task[None]] = []
 
     # Life.
 
@@ -119,22 +114,19 @@ class Journal:
             await self._in_thread(store.note_shards, shards)
             self.shards = shards
         self._filling = Filling(first=self._contents.next_chunk)
-        self._queues = {shard: asyncio.Queue() for shard in range(shards)}
+        self._forwarder.start(shards)
         for found in self._contents.chunks.values():
-            self._enqueue(found)
+            self._forwarder.put(found)
         self._committing = asyncio.create_task(self._keep_committing())
-        self._forwarding = [asyncio.create_task(self._keep_forwarding(shard)) for shard in range(shards)]
 
     @property
     def tasks(self) -> Sequence[asyncio.Task[None]]:
         """What runs; it ends by itself only through a mistake or a damaged file."""
-        return () if self._committing is None else (self._committing, *self._forwarding)
+        return () if self._committing is None else (self._committing, *self._forwarder.tasks)
 
     async def close(self) -> None:
         """Commit what waits, leave the rest where it is, and let go of the file. May be called twice."""
-        for task in self._forwarding:
-            task.cancel()
-        await asyncio.gather(*self._forwarding, return_exceptions=True)
+        await self._forwarder.stop()
         if self._committing is not None:
             self._is_closing = True
             self._work.set()
@@ -233,17 +225,17 @@ class Journal:
             await self._until_work()
             await self._commit()
             now = NEVER if self._is_flushing else self._clock.monotonic()
-            for number in self._filling.complete(now, self._is_busy):
+            for number in self._filling.complete(now, self._forwarder.is_busy):
                 found = self._contents.chunks.get(number)
                 if found is not None:  # else nothing of it could be written
-                    self._enqueue(found)
+                    self._forwarder.put(found)
             self._progress.set()
             if self._is_closing and not self._waiting:
                 return
 
     async def _until_work(self) -> None:
         """Wait for something to commit, or for a chunk to be complete."""
-        seconds = self._filling.next_due(self._is_busy) - self._clock.monotonic()
+        seconds = self._filling.next_due(self._forwarder.is_busy) - self._clock.monotonic()
         if self._removable or self._forgettable:
             seconds = min(seconds, AGAIN_AFTER)
         try:
@@ -321,36 +313,12 @@ class Journal:
             for number, together in by_chunk.items()
         ]
 
-    # Into Kafka.
+    async def _read(self, found: Chunk) -> list[bytes]:
+        return await self._in_thread(self._opened().read, found.number)
 
-    def _enqueue(self, found: Chunk) -> None:
-        self._queued[found.shard] += 1
-        self._queues[found.shard].put_nowait(found)
-
-    def _is_busy(self, shard: int) -> bool:
-        return self._queued[shard] > 0
-
-    async def _keep_forwarding(self, shard: int) -> None:
-        """Send the complete chunks of a shard, one after the other."""
-        queue = self._queues[shard]
-        while True:
-            found = await queue.get()
-            value = joined(await self._in_thread(self._opened().read, found.number))
-            await self._send(shard, value)
-            self._removable.append(found)
-            self._queued[shard] -= 1
-            self._work.set()
-
-    async def _send(self, shard: int, value: bytes) -> None:
-        """Send a chunk until it is acknowledged."""
-        while True:
-            try:
-                await self._publisher.publish(shard, value)
-            except PublishError as error:
-                logger.debug("a chunk stays in the journal, and is sent again: %s", error)
-                await asyncio.sleep(AGAIN_AFTER)
-            else:
-                return
+    def _sent(self, found: Chunk) -> None:
+        self._removable.append(found)
+        self._work.set()
 
     async def _in_thread(self, call: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)

@@ -15,7 +15,8 @@ import aiohttp
 import orjson
 import uvloop
 
-from ingest.journal.store import Chunk, Entry, Store
+from ingest.journal.entries import Chunk, Entry
+from ingest.journal.store import Store
 from ingest.publisher import KafkaPublisher
 from ingest.role import IngestRole
 from ingest.settings import IngestSettings, SourceSettings

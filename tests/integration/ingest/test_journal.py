@@ -192,6 +192,7 @@ async def test_a_kafka_that_is_away_is_not_noticed_by_senders(
 
     second = role()
     await second.start()  # without Kafka
+    running = asyncio.create_task(second.wait())
     try:
         number = 2
         while await take(f"{second.url}/v1/events", number, events=200):
@@ -207,8 +208,10 @@ async def test_a_kafka_that_is_away_is_not_noticed_by_senders(
         await second.until_idle()
         assert second.readiness()[0]
         assert await is_complete(broker, OWN, accepted)
+        assert not running.done()
     finally:
         await second.stop(Deadline(5, SystemClock()))
+        await asyncio.wait({running})
 
 
 async def test_a_journal_that_never_saw_kafka_waits_for_it(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.journal.contents import Contents
-from ingest.journal.store import Chunk, Entry, Run
+from ingest.journal.entries import Chunk, Entry, Run
 
 
 def entry(chunk: int, *posts: int, run: int = 1, size: int = 100, at: int = 0) -> Entry:

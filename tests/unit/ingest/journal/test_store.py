@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.journal.store import FILE, Entry, StorageError, Store
+from ingest.journal.entries import Entry
+from ingest.journal.store import FILE, StorageError, Store
 from streams.contracts.errors import ConfigurationError
 
 
@@ -59,7 +60,8 @@ def test_a_kill_leaves_what_was_committed_and_frees_it(tmp_path: Path) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
-from ingest.journal.store import Entry, Store
+from ingest.journal.entries import Entry
+from ingest.journal.store import Store
 store = Store.open(Path({str(tmp_path)!r}))
 run = store.begin_run("i")
 same = dict(shard=0, run=run.id, first_post=1, last_post=1, posts=1, accepted_at=0, content=b"x" * 9999)
