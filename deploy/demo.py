@@ -32,10 +32,10 @@ LIFECYCLES = """
 select
     recipient,
     state,
-    formatDateTime(queued_at, '%m-%d %T') as queued,
-    formatDateTime(delivered_at, '%m-%d %T') as delivered,
-    formatDateTime(failed_at, '%m-%d %T') as failed,
-    formatDateTime(bounced_at, '%m-%d %T') as bounced,
+    formatDateTime(queued_at, '%F %T') as queued,
+    formatDateTime(delivered_at, '%F %T') as delivered,
+    formatDateTime(failed_at, '%F %T') as failed,
+    formatDateTime(bounced_at, '%F %T') as bounced,
     if(failed_reason = '', bounced_reason, failed_reason) as reason,
     delivery_seconds,
     subject

@@ -37,6 +37,8 @@ OWN_VARIABLES = frozenset({"TODOKE_CONFIG"})
 """Variables that say where settings are and are none."""
 DEFAULT = "default"
 FILE_SUFFIX = "_file"
+NO_LIST = frozenset({"tuple_type", "list_type", "set_type", "frozen_set_type"})
+"""Pydantic's words for a value that should have been a list, which a user writes in one way only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +114,23 @@ def read(
     return Environment(settings=settings, origins={key: entry.origin for key, entry in given.items()}, file=file)
 
 
-def data_folder(flag: Path | None = None, variables: Mapping[str, str] | None = None) -> Path:
+def data_folder(
+    flag: Path | None = None, config: Path | None = None, variables: Mapping[str, str] | None = None
+) -> Path:
     """Tell the data folder before anything else is known, since ``run.json`` lies there."""
     variables = os.environ if variables is None else variables
-    return flag or Path(variables.get("TODOKE_DATA") or variables.get("TODOKE_LOCAL__DATA") or "data")
+    named = variables.get("TODOKE_DATA") or variables.get("TODOKE_LOCAL__DATA")
+    return flag or Path(named or _data_in(config or _named_file(variables) or DEFAULT_FILE) or "data")
+
+
+def _data_in(file: Path) -> str | None:
+    """Look up ``data`` in ``[local]``; what is wrong with the file is told when all of it is read."""
+    try:
+        local = tomllib.loads(file.read_text(encoding="utf-8")).get("local", {})
+    except (OSError, ValueError):
+        return None
+    data = local.get("data") if isinstance(local, dict) else None
+    return data if isinstance(data, str) else None
 
 
 def for_child(settings: Mapping[str, Any], variables: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -251,6 +266,8 @@ def _sentence(path: Key, detail: Mapping[str, Any], given: Mapping[Key, Given]) 
     key = next((path[:end] for end in range(len(path), 0, -1) if path[:end] in given), None)
     setting = SCHEMA.find(key or path)
     message = str(detail["msg"]).removeprefix("Value error, ")
+    if detail["type"] in NO_LIST:
+        message = 'must be a list, like ["one", "two"]'
     allowed = f" ({setting.description.rstrip('.')})" if setting is not None and setting.description else ""
     if detail["type"] == "missing":
         return f"{dotted(path)} must be set{allowed}"

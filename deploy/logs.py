@@ -67,8 +67,15 @@ class Unrepeated(logging.Filter):
         return True
 
 
-def set_up(role: str, *, form: str, level: str) -> None:
-    """Send everything that this process logs to standard error, in one form."""
+def set_up(role: str, *, form: str, level: str, is_brief: bool = False) -> None:
+    """Send everything that this process logs to standard error, in one form.
+
+    Args:
+        role: who logs.
+        form: text or json.
+        level: what is logged.
+        is_brief: for a command that tells its own failure in a sentence: libraries are not heard about it before.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(Unrepeated())
     handler.setFormatter(JsonFormatter(role) if form == "json" else TextFormatter())
@@ -78,4 +85,4 @@ def set_up(role: str, *, form: str, level: str) -> None:
     logging.captureWarnings(capture=True)
     if level != "debug":
         for name in NOISY:
-            logging.getLogger(name).setLevel(logging.WARNING)
+            logging.getLogger(name).setLevel(logging.CRITICAL if is_brief else logging.WARNING)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -97,8 +97,19 @@ def signed(payload: Payload, source: SourceSettings) -> tuple[bytes, dict[str, s
     return body, headers
 
 
+def say_nothing(trouble: str, pause: float) -> None:
+    """Keep quiet about a post that is made again."""
+
+
 async def post(
-    session: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str], *, patience: float, clock: Clock
+    session: aiohttp.ClientSession,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    patience: float,
+    clock: Clock,
+    again: Callable[[str, float], None] = say_nothing,
 ) -> Receipt:
     """Post until the endpoint takes it.
 
@@ -109,6 +120,7 @@ async def post(
         headers: to send.
         patience: seconds after which it is given up.
         clock: for the patience.
+        again: told what went wrong, and after how many seconds it is tried again.
 
     Raises:
         RefusedError: the answer says that trying again is of no use.
@@ -131,6 +143,7 @@ async def post(
             told = str(error) or type(error).__name__
         if deadline.remaining() < pause:
             raise EndpointUnreachableError(f"{url} did not take the post within {patience:g} s; {told}")
+        again(told, pause)
         await asyncio.sleep(pause)
 
 

@@ -64,8 +64,10 @@ class Schema:
         )
 
     def nearest(self, path: Path) -> str | None:
-        """Name the existing key that looks most like a mistyped one."""
+        """Name the existing key or section that looks most like a mistyped one."""
         candidates = {dotted(_named_as(setting.path, path)) for setting in self.settings}
+        sections = {setting.path[: len(path)] for setting in self.settings if len(setting.path) > len(path)}
+        candidates |= {dotted(section) for section in sections if ANY_NAME not in section}
         near = difflib.get_close_matches(dotted(path), candidates, n=1, cutoff=0.75)
         return near[0] if near else None
 

@@ -81,7 +81,7 @@ def command(
       todoke audit --watch 60 --since 1d --admin-port 9105
     """
     environment = invocation.environment({("admin", "port"): port})
-    invocation.start_logging(environment, "audit")
+    invocation.start_logging(environment, "audit", is_brief=watch is None)
     invocation.mention_defaults(environment, ("kafka", "bootstrap_servers"))
     settings, clock = environment.settings, SystemClock()
     wanted = span(since, until, clock.now())

@@ -31,7 +31,7 @@ def command(invocation: Invocation, *, topic: str, follow: bool, keys: bool) -> 
       todoke consume mail.events --follow | jq -r .recipient
     """
     environment = invocation.environment()
-    invocation.start_logging(environment, "consume")
+    invocation.start_logging(environment, "consume", is_brief=True)
     invocation.mention_defaults(environment, ("kafka", "bootstrap_servers"))
     settings = environment.settings
     public = [entry.name for entry in settings.topics.topics().all() if not entry.internal]

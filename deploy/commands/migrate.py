@@ -24,7 +24,8 @@ def command(invocation: Invocation, *, check: bool) -> int:
       TODOKE_CLICKHOUSE__HOST=clickhouse TODOKE_CLICKHOUSE__PASSWORD_FILE=/run/secrets/clickhouse todoke migrate
     """
     environment = invocation.environment()
-    invocation.start_logging(environment, "migrate")
+    invocation.start_logging(environment, "migrate", is_brief=True)
+    invocation.mention_defaults(environment, ("clickhouse", "host"))
     connection = environment.settings.clickhouse
     if not check:
         applied = asyncio.run(migrations.migrate(connection))

@@ -27,7 +27,7 @@ class Invocation:
         self._config = config
         self._flags: dict[Key, Any] = {("log", "format"): log_format, ("log", "level"): log_level}
         self.given_data = data
-        self.data = data_folder(data)
+        self.data = data_folder(data, config)
 
     def environment(self, flags: Mapping[Key, Any] | None = None, *, own: bool = False) -> Environment:
         """Read the settings and set up logging as they say.
@@ -51,10 +51,16 @@ class Invocation:
             running_file=None if file is None else Path(file),
         )
 
-    def start_logging(self, environment: Environment, role: str) -> None:
-        """Log as the settings say."""
+    def start_logging(self, environment: Environment, role: str, *, is_brief: bool = False) -> None:
+        """Log as the settings say.
+
+        Args:
+            environment: with the settings.
+            role: who logs.
+            is_brief: the command does one thing and says itself how that went; libraries need not.
+        """
         log = environment.settings.log
-        set_up(role, form=log.format, level=log.level)
+        set_up(role, form=log.format, level=log.level, is_brief=is_brief)
 
     def mention_defaults(self, environment: Environment, key: Key) -> None:
         """Say so before a default address is tried: mostly `todoke up` is not running, or in another data folder."""

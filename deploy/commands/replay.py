@@ -65,7 +65,7 @@ def command(
       todoke replay --inbox --since 2h --dry-run
     """
     environment = invocation.environment()
-    invocation.start_logging(environment, "replay")
+    invocation.start_logging(environment, "replay", is_brief=True)
     invocation.mention_defaults(environment, ("kafka", "bootstrap_servers"))
     clock = SystemClock()
     wanted = span(since, until, clock.now())

@@ -67,8 +67,13 @@ async def _send(payloads: list[Payload], name: str, source: SourceSettings, url:
         for payload in payloads:
             body, headers = signed(payload, source)
             path = f"/v1/events?source={name}" if payload.form is Form.NDJSON else f"/v1/webhooks/{name}"
-            receipt = await post(session, url.rstrip("/") + path, body, headers, patience=patience, clock=clock)
+            endpoint = url.rstrip("/") + path
+            receipt = await post(session, endpoint, body, headers, patience=patience, clock=clock, again=_tell)
             click.echo(f"{receipt.receipt}  {receipt.accepted:>6} accepted  {payload.name}")
+
+
+def _tell(trouble: str, pause: float) -> None:
+    click.echo(f"todoke: not taken yet ({trouble}); trying again in {pause:g} s", err=True)
 
 
 def _payload(file: str, form: str | None) -> Payload:

@@ -25,7 +25,8 @@ def command(invocation: Invocation, *, check: bool) -> int:
       TODOKE_KAFKA__BOOTSTRAP_SERVERS=kafka:9092 TODOKE_TOPICS__SHARDS=12 todoke topics
     """
     environment = invocation.environment()
-    invocation.start_logging(environment, "topics")
+    invocation.start_logging(environment, "topics", is_brief=True)
+    invocation.mention_defaults(environment, ("kafka", "bootstrap_servers"))
     settings = environment.settings
     states = asyncio.run(ensure_topics(settings.kafka, settings.topics, create=not check))
     rows = [(state.name, str(state.partitions or "-"), _told(state)) for state in states]

@@ -1,5 +1,8 @@
 """What a newcomer sees, and that the commands that are printed work as they are printed."""
 
+import errno
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -11,6 +14,7 @@ import pytest
 
 from tests.traffic.running import INSTALLED
 
+CHECKOUT = Path(__file__).parents[2]
 LAST = "the next start finds it again"
 FREE = ("--http-port", "0", "--kafka-port", "0", "--clickhouse-port", "0")
 
@@ -66,3 +70,31 @@ def test_a_newcomer_sees_lifecycles_and_three_commands_that_work(tmp_path: Path)
     with demonstration(tmp_path) as text:
         assert "0 new, 13 duplicates" in text
         assert "nothing counts twice" in text
+
+
+@pytest.mark.timeout(300)
+def test_make_ends_well_after_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
+    ports = {f"TODOKE_{name}": "0" for name in ("INGEST__PORT", "LOCAL__KAFKA_PORT", "LOCAL__CLICKHOUSE_PORT")}
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(CHECKOUT)
+        os.execvpe("make", ["make", "run", f"DATA={tmp_path / 'data'}"], {**os.environ, **ports})  # noqa: S606 - as typed
+    said = b""
+    while (block := read(terminal)) != b"":
+        said += block
+        if LAST.encode() in block:
+            os.write(terminal, b"\x03")
+
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0, said.decode()
+    assert b"make: ***" not in said
+    assert b"stopped" in said
+
+
+def read(terminal: int) -> bytes:
+    """Read what a terminal shows; nothing once its program has ended, for which Linux has an error of its own."""
+    try:
+        return os.read(terminal, 65_536)
+    except OSError as error:
+        if error.errno == errno.EIO:
+            return b""
+        raise

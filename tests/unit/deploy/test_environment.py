@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.environment import Environment, for_child, read
+from deploy.environment import Environment, data_folder, for_child, read
 from streams.contracts.errors import ConfigurationError
 
 
@@ -124,6 +124,38 @@ def test_a_key_in_the_wrong_section_names_the_keys_of_that_section() -> None:
     toml("[topics]\nfrobnicate = 1\n")
 
     assert "there is: fsync, horizon_days, prefix, replication_factor, shards" in refusal()
+
+
+def test_a_mistyped_section_names_the_one_that_is_meant() -> None:
+    toml('[source.shop]\nprovider = "generic"\n[clikhouse]\n')
+
+    message = refusal()
+    assert "source.shop.provider" not in message
+    assert "source (todoke.toml) is no setting; did you mean sources?" in message
+    assert "clikhouse (todoke.toml) is no setting; did you mean clickhouse?" in message
+
+
+def test_a_text_in_the_place_of_a_list_is_told_in_the_words_of_the_file() -> None:
+    toml('[sources.shop]\napi_keys = "x"\n')
+
+    message = refusal()
+    assert 'sources.shop.api_keys = \'********\' (todoke.toml): must be a list, like ["one", "two"]' in message
+    assert "tuple" not in message
+
+
+def test_the_data_folder_is_found_by_whoever_looks_for_the_pipeline(tmp_path: Path) -> None:
+    assert data_folder(variables={}) == Path("data")
+    toml('[local]\ndata = "/srv/todoke"\n')
+    other = tmp_path / "other.toml"
+    other.write_text('[local]\ndata = "elsewhere"\n')
+
+    assert data_folder(variables={}) == Path("/srv/todoke")
+    assert data_folder(config=other, variables={}) == Path("elsewhere")
+    assert data_folder(variables={"TODOKE_CONFIG": str(other)}) == Path("elsewhere")
+    assert data_folder(variables={"TODOKE_DATA": "there"}) == Path("there")
+    assert data_folder(Path("here"), other, {"TODOKE_DATA": "there"}) == Path("here")
+    toml("[local\n")
+    assert data_folder(variables={}) == Path("data")
 
 
 def test_what_is_no_toml_is_told_with_its_place() -> None:

@@ -43,6 +43,17 @@ async def test_a_post_that_cannot_be_taken_now_is_sent_again_when_the_endpoint_s
         assert await posted(url) == Receipt(receipt="r1", accepted=2)
 
 
+async def test_each_further_try_is_told() -> None:
+    told: list[tuple[str, float]] = []
+    async with (
+        endpoint((503, {"Retry-After": "0"}, {"title": "later"}), TAKEN) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        await post(session, url, b"{}", {}, patience=10, clock=SystemClock(), again=lambda *words: told.append(words))
+
+    assert told == [("it answered 503: later", 0.0)]
+
+
 async def test_a_post_that_is_refused_is_not_sent_again() -> None:
     async with endpoint((401, {}, {"detail": "show a secret"}), TAKEN) as url:
         with pytest.raises(RefusedError, match="401 Unauthorized: show a secret"):
