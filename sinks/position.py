@@ -42,6 +42,9 @@ class Position:
     generation: int = 0
     """Of the tables that have what lies before: tables that were made anew have nothing of it."""
 
+    refusals: tuple[int, int, int] = (0, 0, 0)
+    """How much was refused of late, where that is remembered with the position: a `sinks.breaker.Tally`."""
+
     @classmethod
     def at(cls, offset: int, chain: Chain, intent: Bounds | None = None) -> Self:
         """Make the position before an offset."""
@@ -61,6 +64,7 @@ class Position:
             "linked": self.linked,
             "intent": intent,
             "generation": self.generation,
+            "refusals": self.refusals,
         }
         return json.dumps(known, separators=(",", ":"))
 
@@ -83,6 +87,7 @@ class Position:
                 linked=known["linked"],
                 intent=intent,
                 generation=known.get("generation", 0),
+                refusals=tuple(known.get("refusals", (0, 0, 0))),
             )
         except (ValueError, KeyError, TypeError):
             return cls(offset=offset)

@@ -9,13 +9,17 @@
 5. *Move*: put the position behind the block into the same transaction, with the chain in its metadata.
 6. *Commit*. Consumers that read only what is committed see the block once.
 
-Whatever fails on the way, the producer is closed and the partition is taken over again, by this sink or another one:
-step 1 takes back the rest of the transaction.
+A line that cannot be published goes to the dead letters' topic instead, in the same transaction: `sinks.sifting`.
+Whatever else fails on the way, the producer is closed and the partition is taken over again, by this sink or another
+one: step 1 takes back the rest of the transaction.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from itertools import chain
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
@@ -24,15 +28,17 @@ from aiokafka.structs import OffsetAndMetadata
 
 from sinks import publication
 from sinks.block import Block
+from sinks.breaker import Limits, Tally
 from sinks.errors import HandedOverError, UnreachableError
 from sinks.group import OutboxGroup
 from sinks.position import Bounds, Position
 from sinks.producer import abandon, look_at, start_producer
 from sinks.publication import Publication
 from sinks.settings import TopicsSinkSettings
+from sinks.sifting import UNPUBLISHABLE, Channel, sift
 from streams.contracts.clock import Clock, SystemClock
-from streams.contracts.codec import Record
 from streams.contracts.kafka import KafkaConnection
+from streams.contracts.sections import Outbox
 from streams.contracts.topics import Topics
 
 logger = logging.getLogger(__name__)
@@ -55,11 +61,14 @@ class TransactionDelivery:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._producers: dict[int, AIOKafkaProducer] = {}
-        self._plan: Sequence[tuple[str, Callable[[Record], Iterable[Publication]]]] = (
-            (topics.events.name, publication.events),
-            (topics.lifecycles.name, publication.lifecycles),
-            (topics.suppressions.name, publication.suppressions),
-            (topics.deadletter.name, publication.dead_letters),
+        self._topics = topics
+        self._limits = Limits(run=settings.dead_letter_run, ratio=settings.dead_letter_ratio)
+        self._tallies: dict[int, Tally] = {}
+        self._channels = (
+            Channel(topics.events.name, Outbox.EVENTS, publication.events),
+            Channel(topics.lifecycles.name, Outbox.LIFECYCLES, publication.lifecycles),
+            Channel(topics.suppressions.name, Outbox.SUPPRESSIONS, publication.suppressions),
+            Channel(topics.deadletter.name, Outbox.DEAD_LETTERS, publication.dead_letters),
         )
 
     async def open(self, partition: int) -> Position | None:
@@ -71,7 +80,9 @@ class TransactionDelivery:
         except KafkaError as error:
             raise UnreachableError(f"no transactions for partition {partition}: {error!r}") from error
         self._producers[partition] = producer
-        return (await self._group.committed([partition])).get(partition)
+        position = (await self._group.committed([partition])).get(partition)
+        self._tallies[partition] = Tally(*position.refusals) if position else Tally()
+        return position
 
     async def report(self, partition: int, hole: Bounds) -> None:
         """Nothing is published of a hole; the log and the metrics tell of it."""
@@ -95,26 +106,25 @@ class TransactionDelivery:
         producer = self._producers.get(block.partition)
         if producer is None:
             raise HandedOverError(f"partition {block.partition} was let go")
+        tally = replace(self._tallies[block.partition])
         try:
-            # 2. Begin
-            await producer.begin_transaction()
-            # 3. Publish
-            sent = []
-            for topic, publications in self._plan:
-                target = block.partition % len(await producer.partitions_for(topic))
-                for batch in self._batches(producer, block.records, publications):
-                    future = await producer.send_batch(batch, topic, partition=target)
-                    future.add_done_callback(look_at)
-                    sent.append(future)
-                    await asyncio.sleep(0)  # let the batch leave while the next one is made
-            # 4. Wait
-            await asyncio.gather(*sent)
+            try:
+                await self._fill(producer, block, self._plain(block))
+                tally.took(block.events)
+            except UNPUBLISHABLE as error:
+                await producer.abort_transaction()
+                sifted = self._sifted(block, tally)
+                logger.warning("Partition %d: a block was published line by line: %r", block.partition, error)
+                await self._fill(producer, block, sifted)
             # 5. Move
             place = TopicPartition(self._group.topic, block.partition)
-            offset = OffsetAndMetadata(block.after.offset, block.after.metadata())
-            await producer.send_offsets_to_transaction({place: offset}, self._group.name)
+            after = replace(block.after, refusals=(tally.run, tally.rows, tally.refused))
+            await producer.send_offsets_to_transaction(
+                {place: OffsetAndMetadata(after.offset, after.metadata())}, self._group.name
+            )
             # 6. Commit
             await producer.commit_transaction()
+            self._tallies[block.partition] = tally
         except ProducerFenced as error:
             raise HandedOverError(f"another sink publishes partition {block.partition}") from error
         except (
@@ -124,22 +134,50 @@ class TransactionDelivery:
         ) as error:  # the last: it failed while it had nothing to do
             raise HandedOverError(f"a transaction of partition {block.partition} failed: {error!r}") from error
 
-    def _batches(
-        self,
-        producer: AIOKafkaProducer,
-        records: Sequence[Record],
-        publications: Callable[[Record], Iterable[Publication]],
-    ) -> Iterator[BatchBuilder]:
-        """Make batches of what one topic gets of some records."""
+    async def _fill(
+        self, producer: AIOKafkaProducer, block: Block, contents: Iterable[tuple[str, Iterable[Publication]]]
+    ) -> None:
+        """Begin a transaction and get everything acknowledged in it."""
+        # 2. Begin
+        await producer.begin_transaction()
+        # 3. Publish
+        sent = []
+        for topic, publications in contents:
+            target = block.partition % len(await producer.partitions_for(topic))
+            for batch in self._batches(producer, publications):
+                future = await producer.send_batch(batch, topic, partition=target)
+                future.add_done_callback(look_at)
+                sent.append(future)
+                await asyncio.sleep(0)  # let the batch leave while the next one is made
+        # 4. Wait
+        await asyncio.gather(*sent)
+
+    def _plain(self, block: Block) -> Iterator[tuple[str, Iterable[Publication]]]:
+        for channel in self._channels:
+            yield channel.topic, chain.from_iterable(map(channel.publications, block.records))
+
+    def _sifted(self, block: Block, tally: Tally) -> Iterable[tuple[str, Iterable[Publication]]]:
+        names = self._topics
+        return sift(
+            block,
+            self._channels,
+            tally,
+            self._limits,
+            dead_letters=names.deadletter.name,
+            inbox=names.inbox.name,
+            version=version("todoke"),
+        ).items()
+
+    def _batches(self, producer: AIOKafkaProducer, publications: Iterable[Publication]) -> Iterator[BatchBuilder]:
+        """Make batches of what goes to one topic."""
         now = int(self._clock.now().timestamp() * 1000)
         batch = None
-        for record in records:
-            for key, value, headers in publications(record):
-                if batch is None:
-                    batch = producer.create_batch()
-                if batch.append(timestamp=now, key=key, value=value, headers=headers) is None:
-                    yield batch
-                    batch = producer.create_batch()
-                    batch.append(timestamp=now, key=key, value=value, headers=headers)
+        for key, value, headers in publications:
+            if batch is None:
+                batch = producer.create_batch()
+            if batch.append(timestamp=now, key=key, value=value, headers=headers) is None:
+                yield batch
+                batch = producer.create_batch()
+                batch.append(timestamp=now, key=key, value=value, headers=headers)
         if batch is not None:
             yield batch

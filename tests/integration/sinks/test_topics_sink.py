@@ -7,18 +7,20 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from sinks.errors import HandedOverError
+from sinks.errors import BreakerError, HandedOverError
 from sinks.group import OutboxGroup
 from sinks.partition import Limits, PartitionReader
 from sinks.position import Position
 from sinks.settings import TopicsSinkSettings
 from sinks.topics import TransactionDelivery
 from streams.contracts.chain import Link
+from streams.contracts.clock import Deadline, SystemClock
 from streams.contracts.codec import encode
 from streams.contracts.dead_letter import PART_LIMIT
 from streams.contracts.sections import Outbox
@@ -236,7 +238,7 @@ async def test_a_sink_that_lost_its_partition_without_noticing_publishes_nothing
             await former[1].deliver([block])
         await owner[1].deliver([block])
 
-        assert await owner[1].open(0) == block.after
+        assert await owner[1].open(0) == replace(block.after, refusals=(0, 3, 0))
         await asyncio.gather(former[1].release([0]), owner[1].release([0]))
 
     assert ids(await consume(topics_place, topics_place.topics.events.name)) == expected_ids(3)
@@ -254,6 +256,47 @@ async def assert_exactly_once(place: Place, written: int) -> None:
 
 def values(records: Records) -> Sequence[dict[str, int | str]]:
     return [json.loads(record.value or b"") for record in records]
+
+
+async def test_a_line_that_cannot_be_published_goes_to_the_dead_letters_alone(
+    topics_place: Place, log: OutboxLog
+) -> None:
+    bad_event, bad_lifecycle = b'{"no":"event"}', b'{"no":"lifecycle"}'
+    await write(log, 80)
+    sections = sections_of([event(number) for number in range(80, 90)])
+    sections[Outbox.EVENTS.value] = lines([bad_event]) + sections[Outbox.EVENTS.value]
+    sections[Outbox.LIFECYCLES.value] += lines([bad_lifecycle])
+    link = await log.answer(0, sections)
+    await write(log, 40, start=90)
+
+    await drain(topics_place.topics_role())
+
+    names = topics_place.topics
+    assert ids(await consume(topics_place, names.events.name)) == expected_ids(130)
+    letters = await consume(topics_place, names.deadletter.name)
+    assert [letter.value for letter in letters] == [bad_event, bad_lifecycle]
+    headers = dict(letters[1].headers)
+    assert headers["reason"] == b"row_refused"
+    assert [headers[name] for name in ("topic", "partition", "offset", "number")] == [
+        names.inbox.name.encode(),
+        b"0",
+        str(link.stamp).encode(),
+        b"10",
+    ]
+
+
+async def test_too_many_lines_that_cannot_be_published_stop_the_sink(topics_place: Place, log: OutboxLog) -> None:
+    """However often it is started again."""
+    for _ in range(12):
+        await log.answer(0, {Outbox.EVENTS.value: lines([b'{"no":"event"}'])})
+    for _ in range(2):
+        role = topics_place.topics_role(dead_letter_run=5, block_events=1)
+        await role.start()
+        with pytest.raises(BreakerError, match=r"5 rows one after the other.*sink\.topics\.dead_letter_run"):
+            await asyncio.wait_for(role.wait(), 60)
+        await role.stop(Deadline(10, SystemClock()))
+
+    assert len(await consume(topics_place, topics_place.topics.deadletter.name)) == 5
 
 
 def delivery(place: Place) -> tuple[OutboxGroup, TransactionDelivery]:
