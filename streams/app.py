@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import faust
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 from faust.exceptions import ConsumerNotStarted
+from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from yarl import URL
@@ -23,11 +24,28 @@ FETCH_BYTES = 4 * 1024 * 1024
 """Bytes of one partition that one fetch may bring: some chunks of the largest size."""
 
 
+FETCH_WAIT_MS = 200
+"""How long the broker holds a fetch that finds nothing. Until it is answered nothing else is fetched from that broker,
+so a partition that is read from another place on waits for that long; Faust's own 1.5 s are felt at every start."""
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's thread for aiokafka's consumer."""
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - Faust has no setting for it; read at the start
+        return consumer
+
+
 class Consumer(driver.Consumer):
     """Faust's consumer, but what is read next is said by the outbox and not by the group's committed offsets."""
 
     app: "WorkerApp"
     logger = logging.getLogger("faust.consumer")  # what this class logs is Faust's, and shall be found there
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def perform_seek(self) -> None:
         """Go to where each partition is to be read; one that is not loaded yet waits, and its shard starts it then.
@@ -47,6 +65,12 @@ class Consumer(driver.Consumer):
             self._thread.seek(partition, offset)
 
         await self._thread.call_thread(seek)
+
+    @property
+    def membership(self) -> tuple[int, str]:
+        """The group's generation, and what the group calls this member in it."""
+        coordinator = self._thread._ensure_consumer()._coordinator  # noqa: SLF001 - nothing public tells
+        return (-1, "") if coordinator is None else (coordinator.generation, coordinator.member_id)
 
     def close(self) -> None:
         """Leave closing to the consumer's own thread, which does it in order.
@@ -74,12 +98,34 @@ class Transport(driver.Transport):
     Consumer = Consumer
 
 
+class NoTables(TableManager):
+    """Faust's table manager, which has nothing to manage: it does not wait a second for tables to come."""
+
+    async def on_start(self) -> None:
+        """Tell those who wait for the tables that there are none."""
+        await self._update_channels()
+        await self.recovery.start()
+
+
 class WorkerApp(faust.App):
     """Faust's application, without what it would do for tables, replies and a web page, which are not used."""
 
     shards: Shards
     inbox: str
     logger = logging.getLogger("faust.app")  # as above
+    _membership = (-1, "")
+
+    def meets_namesake(self) -> bool:
+        """Tell, after partitions were assigned, whether another process has this member's name within the group.
+
+        Kafka gives the place of a named member to whoever comes last under its name, in the same generation and without
+        asking the others. Who had to join again without a new generation, and under another id, was displaced so; a
+        member that was away for too long finds a new generation.
+        """
+        before, self._membership = self._membership, cast("Consumer", self.consumer).membership
+        (generation, member), (last_generation, last_member) = self._membership, before
+        named = self.conf.consumer_group_instance_id is not None
+        return named and generation == last_generation >= 0 and member != last_member
 
     def _create_directories(self) -> None:
         """Make no folders: there are no tables to keep in them."""
@@ -143,6 +189,7 @@ def create_app(
         topic_allow_declare=False,
         reply_create_topic=False,
         store="memory://",
+        TableManager=NoTables,
         table_standby_replicas=0,
         web_enabled=False,
         autodiscover=False,

@@ -105,6 +105,9 @@ class WorkerRole:
 
         async def assigned(_: object, /, *arguments: Any, **__: object) -> None:
             partitions: set[TP] = arguments[0]
+            if app.meets_namesake():
+                self._fail(self._namesake())
+                return
             await self._shards.assign({tp.partition for tp in partitions}, surroundings)
 
         async def revoked(_: object, /, *__: object, **___: object) -> None:
@@ -194,6 +197,12 @@ class WorkerRole:
         await app.wait()
         if self._stopping is None:
             self._fail(WorkerEndedError(f"Faust ended the worker: {app.crash_reason!r}"))
+
+    def _namesake(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"another worker of the group {self._settings.group!r} is called {self._settings.instance!r}, too, and "
+            "they take the partitions from each other: give each worker a worker.instance of its own, or none"
+        )
 
     def _fail(self, error: Exception) -> None:
         if self._failure is None:

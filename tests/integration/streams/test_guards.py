@@ -231,6 +231,32 @@ async def test_a_worker_ends_when_faust_does(stage: Stage) -> None:
         assert not worker.readiness()[0]
 
 
+async def test_two_workers_of_one_name_say_so_and_do_no_harm(stage: Stage) -> None:
+    events = mails(0, 40)
+    await stage.put([make_chunk(events[:20])])
+    async with stage.running(instance="one") as first:
+        await first.until_idle()
+        async with stage.running(instance="one"):
+            with pytest.raises(ConfigurationError, match=r"is called 'one', too.*worker\.instance"):
+                await asyncio.wait_for(first.wait(), 30)
+    await stage.put([make_chunk(events)])
+    await stage.work_off(instance="one")
+
+    assert unique_ids(await stage.told()) == once(*events)
+
+
+async def test_a_named_worker_that_returns_is_not_taken_for_another(stage: Stage) -> None:
+    """Neither at once nor when its place was given up."""
+    for _ in range(3):
+        await stage.put([make_chunk(mails(0, 1))])
+        await stage.work_off(instance="one")
+    async with stage.running(instance="one", commit_interval=0.1) as worker, stage.running(instance="two") as other:
+        await stage.put([make_chunk(mails(0, 1))])
+        await asyncio.wait([asyncio.create_task(one.until_idle()) for one in (worker, other)])
+        assert worker._failure is None
+        assert other._failure is None
+
+
 async def set_outbox_limit(stage: Stage, size: int) -> None:
     name = stage.topics.outbox.name
     async with stage.admin() as admin:
