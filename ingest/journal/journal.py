@@ -57,6 +57,11 @@ class Journal:
         self._max_bytes = max_bytes
         self._clock = clock
         self._alarm = Alarm(logger, "%s: posts are refused, %d times since the last warning", clock)
+        self._early_alarm = Alarm(
+            logger,
+            "the journal in %s is more than half full, seen %d times since the last warning: is Kafka away or slow?",
+            clock,
+        )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._store: Store | None = None
         self.shards: int | None = None
@@ -141,7 +146,7 @@ class Journal:
         self._is_flushing = True
         self._work.set()
         try:
-            while self._waiting or self._contents.chunks:
+            while self.size:
                 self._progress.clear()
                 await self._progress.wait()
         finally:
@@ -230,6 +235,8 @@ class Journal:
                 if found is not None:  # else nothing of it could be written
                     self._forwarder.put(found)
             self._progress.set()
+            if self.size * 2 > self._max_bytes:
+                self._early_alarm.ring(str(self._folder))
             if self._is_closing and not self._waiting:
                 return
 

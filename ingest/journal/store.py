@@ -5,6 +5,7 @@ commit returns when its bytes are on the disk (https://www.sqlite.org/pragma.htm
 cut short is rolled back at the next start. SQLite has no checksums over the contents, so every row has one.
 """
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -86,7 +87,7 @@ class Store:
         """
         path = folder / FILE
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            _make(folder)
             connection = sqlite3.connect(path, timeout=0, isolation_level=None)
         except (OSError, sqlite3.OperationalError) as error:
             raise ConfigurationError(
@@ -275,6 +276,18 @@ class Store:
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
+
+
+def _make(folder: Path) -> None:
+    """Make a folder where there is none, and see to it that it outlives the machine; SQLite does so for its files."""
+    if folder.is_dir():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -399,6 +399,23 @@ async def test_a_journal_has_a_limit_and_recovers(
     assert len(await log.eventually("events", lambda events: len(events) == accepted + 1)) == accepted + 1
 
 
+async def test_a_journal_that_fills_is_told(
+    start: Start,
+    http: aiohttp.ClientSession,
+    publisher: MemoryPublisher,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+) -> None:
+    role = await start(source(**JOURNALED), journal=str(tmp_path), journal_max_bytes=2**20)
+    event = {"type": "queued", "occurred_at": "2023-01-25T05:03:06Z", "recipient": "a@x", "reason": "r" * 300_000}
+    publisher.hold()
+    seen = []
+    for _ in range(4):
+        await answer(http.post(f"{role.url}/v1/events", data=orjson.dumps([event]), headers=JSON))
+        seen.append(("more than half full" in caplog.text, "is full: posts are refused" in caplog.text))
+    assert seen == [(False, False), (True, False), (True, False), (True, True)]
+
+
 async def test_stopping_leaves_in_the_journal_what_kafka_does_not_take(
     start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher, log: Log, journaled: dict[str, Any]
 ) -> None:
