@@ -256,7 +256,7 @@ class Store:
         free = shutil.disk_usage(self._path.parent).free
         if free < self._reserve + size:
             raise StorageError(
-                f"the disk of the journal {self._path} has {free} bytes left, and {self._reserve} must stay free"
+                f"the disk of the journal {self._path} is nearly full: {self._reserve} bytes of it must stay free"
             )
 
     @contextmanager
