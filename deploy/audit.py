@@ -224,7 +224,7 @@ async def audit(settings: Settings, *, wait: float, clock: Clock, span: Span = A
         if not any(stage.behind for stage in positions) or not deadline.remaining():
             break
         await asyncio.sleep(min(LOOK_AGAIN, deadline.remaining()))
-    return await _read(settings, positions, span)
+    return await read_tables(settings, positions, span)
 
 
 async def _stages(settings: Settings) -> tuple[Stage, ...]:
@@ -232,7 +232,8 @@ async def _stages(settings: Settings) -> tuple[Stage, ...]:
     return tuple(await stages(settings.kafka, topics, settings.sink_groups()))
 
 
-async def _read(settings: Settings, positions: tuple[Stage, ...], span: Span) -> Books:
+async def read_tables(settings: Settings, positions: tuple[Stage, ...], span: Span) -> Books:
+    """Read what ClickHouse says; who is behind was read before, from Kafka."""
     received = span.condition("received_at")
     odd, limit = f"({received}) and {ODD}", str(NAMED)
     async with Tables(settings.clickhouse) as tables:
