@@ -160,7 +160,8 @@ class Intake:
                 if self._journal is None or self._watch.is_reachable:
                     await self.until_idle()
         except (TimeoutError, PublishError) as error:
-            logger.warning("%d posts are not durable, their senders repeat them: %r", self.allowance.posts, error)
+            if self.allowance.posts:
+                logger.warning("%d posts are not durable, their senders repeat them: %r", self.allowance.posts, error)
         await self._publisher.stop(deadline)
         if self._journal is not None:
             if self._journal.size:

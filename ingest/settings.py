@@ -142,8 +142,8 @@ class IngestSettings(BaseModel):
     """Folder of the journal, for sources with ``durability = "journal"``; on a disk that outlives the process, and not
     shared with another process."""
     journal_max_bytes: int = Field(default=1024 * MIB, ge=MIB, description="bytes, at least 1 MiB")
-    """Bytes of posts that the journal may hold; beyond it posts are answered 503. Its file may be half as
-    large again."""
+    """Bytes of posts that the journal may hold; beyond it posts are answered 503. Its file may be twice as
+    large."""
     max_chunks_in_flight: int = Field(default=2, ge=1, le=64, description="chunks, 1 to 64")
     """Chunks of one shard that may be under way to Kafka at a time."""
     max_connections: int = Field(default=1000, ge=1, le=100_000, description="connections, 1 to 100000")

@@ -254,7 +254,7 @@ class Store:
 
     def _check_disk(self, size: int) -> None:
         free = shutil.disk_usage(self._path.parent).free
-        if free < self._reserve + size:
+        if free < self._reserve + 2 * size:  # in the write-ahead log first, then in the file
             raise StorageError(
                 f"the disk of the journal {self._path} is nearly full: {self._reserve} bytes of it must stay free"
             )
