@@ -16,6 +16,7 @@ class SinkMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.blocks = _counter(catalogue.SINK_BLOCKS, registry)
         self.bytes = _counter(catalogue.SINK_BYTES, registry)
+        self.dead_letters = _counter(catalogue.SINK_DEAD_LETTERS, registry)
         self.delivery_seconds = Histogram(
             catalogue.SINK_DELIVERY_SECONDS.name,
             catalogue.SINK_DELIVERY_SECONDS.help,
@@ -52,6 +53,10 @@ class Instruments:
         self.metrics.blocks.labels(self.sink).inc()
         self.metrics.events.labels(self.sink).inc(events)
         self.metrics.bytes.labels(self.sink).inc(size)
+
+    def put_aside(self) -> None:
+        """Count a row that the destination refused; one that is refused again after a crash counts again."""
+        self.metrics.dead_letters.labels(self.sink).inc()
 
     def took(self, seconds: float) -> None:
         """Note how long the blocks of one round took together."""

@@ -94,6 +94,7 @@ class ClickHouseSinkRole(_SinkRole):
             compression=settings.compression,
             limits=Limits(run=settings.dead_letter_run, ratio=settings.dead_letter_ratio),
             inbox=topics.inbox.name,
+            put_aside=instruments.put_aside,
             clock=clock,
         )
         delivery = IntentDelivery(
@@ -154,7 +155,14 @@ class TopicsSinkRole(_SinkRole):
         instruments = Instruments.of("topics", registry)
         name = settings.group_name(topics.outbox.name, "topics")
         group = OutboxGroup(kafka=kafka, topic=topics.outbox, group=name, settings=settings)
-        delivery = TransactionDelivery(group=group, kafka=kafka, topics=topics, settings=settings, clock=clock)
+        delivery = TransactionDelivery(
+            group=group,
+            kafka=kafka,
+            topics=topics,
+            settings=settings,
+            put_aside=instruments.put_aside,
+            clock=clock,
+        )
         consumer = OutboxConsumer(
             group=group,
             delivery=delivery,

@@ -38,6 +38,7 @@ def sift(
     tally: Tally,
     limits: Limits,
     *,
+    put_aside: Callable[[], None],
     dead_letters: str,
     inbox: str,
     version: str,
@@ -49,6 +50,7 @@ def sift(
         channels: of the topics.
         tally: is counted on.
         limits: on the lines that are put aside.
+        put_aside: is called for each of them.
         dead_letters: the topic that they go to.
         inbox: the topic that they name as their origin.
         version: of todoke.
@@ -68,6 +70,7 @@ def sift(
                     what = f"a line for {channel.topic} that cannot be published: {error!r}"
                     tally.require(limits, partition=block.partition, what=what, setting="sink.topics")
                     tally.put_aside()
+                    put_aside()
                     logger.error("Partition %d: to the dead letters goes %s", block.partition, what)  # noqa: TRY400 - it is handled
                     known = {
                         "reason": Reason.ROW_REFUSED.value,

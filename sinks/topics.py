@@ -16,7 +16,7 @@ one: step 1 takes back the rest of the transaction.
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from itertools import chain
@@ -54,8 +54,19 @@ class TransactionDelivery:
         kafka: KafkaConnection,
         topics: Topics,
         settings: TopicsSinkSettings,
+        put_aside: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
+        """Prepare the delivery.
+
+        Args:
+            group: the sink's; it tells positions.
+            kafka: where the topics are.
+            topics: their names.
+            settings: see the model.
+            put_aside: is called for each line that cannot be published.
+            clock: the system's unless a test brings its own.
+        """
         self._group = group
         self._kafka = kafka
         self._settings = settings
@@ -63,6 +74,7 @@ class TransactionDelivery:
         self._producers: dict[int, AIOKafkaProducer] = {}
         self._topics = topics
         self._limits = Limits(run=settings.dead_letter_run, ratio=settings.dead_letter_ratio)
+        self._put_aside = put_aside
         self._tallies: dict[int, Tally] = {}
         self._channels = (
             Channel(topics.events.name, Outbox.EVENTS, publication.events),
@@ -163,6 +175,7 @@ class TransactionDelivery:
             self._channels,
             tally,
             self._limits,
+            put_aside=self._put_aside,
             dead_letters=names.deadletter.name,
             inbox=names.inbox.name,
             version=version("todoke"),

@@ -80,6 +80,8 @@ class Sieve:
     insert: Insert
     are_there: Callable[[Sequence[Mapping[str, str]]], Awaitable[bool]]
     """Tells whether one of some events is in the table."""
+    put_aside: Callable[[], None]
+    """Is told of each row that is refused."""
 
     async def store(self, target: Target, lines: bytes) -> None:
         """Insert a section; whole, if ClickHouse takes it.
@@ -131,6 +133,7 @@ class Sieve:
             what = f"a row of {target.table} by ClickHouse: {error.said}"
             self.tally.require(self.limits, partition=self.block.partition, what=what, setting=SETTINGS)
             self.tally.put_aside()
+            self.put_aside()
             logger.error("Partition %d: to the dead letters goes %s", self.block.partition, what)
             decision = self._decide(target, piece, error, row=rows[piece.begin])
         else:

@@ -8,7 +8,7 @@ parts in the same way each time, hence the settings below.
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -73,6 +73,7 @@ class ClickHouseWriter:
         compression: Literal["none", "lz4", "zstd"] = "none",
         limits: Limits = NOTHING,
         inbox: str = "inbox",
+        put_aside: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
         """Prepare the writer.
@@ -82,12 +83,14 @@ class ClickHouseWriter:
             compression: of the rows on their way.
             limits: on the rows that are put aside because ClickHouse refuses them.
             inbox: the topic that is named as the origin of such rows.
+            put_aside: is called for each of them.
             clock: the system's unless a test brings its own.
         """
         self._connection = connection
         self._compression = compression
         self._limits = limits
         self._inbox = inbox
+        self._put_aside = put_aside
         self._clock = clock or SystemClock()
         self._client: AsyncClient | None = None
         self._shards: dict[int, Shard] = {}
@@ -178,6 +181,7 @@ class ClickHouseWriter:
             clock=self._clock,
             insert=self._insert,
             are_there=self._are_there,
+            put_aside=self._put_aside,
         )
 
     async def _are_there(self, events: Sequence[Mapping[str, str]]) -> bool:

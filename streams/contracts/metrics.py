@@ -77,6 +77,9 @@ WORKER_UNIQUE = Metric("todoke_worker_unique", "Events that were new.", ("partit
 
 SINK_BLOCKS = Metric("todoke_sink_blocks", "Blocks that were delivered.", ("sink",))
 SINK_BYTES = Metric("todoke_sink_bytes", "Bytes of outbox records that were delivered.", ("sink",))
+SINK_DEAD_LETTERS = Metric(
+    "todoke_sink_dead_letters", "Rows that the destination refused and that went to the dead letters.", ("sink",)
+)
 SINK_DELIVERY_SECONDS = Metric(
     "todoke_sink_delivery_seconds", "How long a round of blocks took, one block per partition.", ("sink",)
 )

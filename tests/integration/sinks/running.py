@@ -34,15 +34,15 @@ class Place:
     settings: dict[str, Any] = field(default_factory=dict)
     """Of the sinks, other than the defaults."""
 
-    def clickhouse_role(self, **settings: Any) -> ClickHouseSinkRole:
-        """Make a ClickHouse sink in this process."""
+    def clickhouse_role(self, *, registry: CollectorRegistry | None = None, **settings: Any) -> ClickHouseSinkRole:
+        """Make a ClickHouse sink in this process, with metrics of its own unless a registry is given."""
         assert self.clickhouse is not None
         return ClickHouseSinkRole(
             kafka=self.kafka,
             topics=self.topics,
             clickhouse=self.clickhouse,
             settings=ClickHouseSinkSettings(**{**self.settings, **settings}),
-            registry=CollectorRegistry(),
+            registry=registry or CollectorRegistry(),
         )
 
     def topics_role(self, **settings: Any) -> TopicsSinkRole:

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from deploy.embedded.clickhouse import EmbeddedClickHouse
 from sinks.errors import BreakerError
 from sinks.role import ClickHouseSinkRole
 from streams.contracts.clock import Deadline, SystemClock
+from streams.contracts.metrics import SINK_DEAD_LETTERS
 from tests.eventually import eventually
 from tests.faults.clickhouse_proxy import (
     Call,
@@ -118,7 +120,8 @@ async def test_a_bad_deploy_stops_the_sink_and_diverts_little(place: Place, log:
     """Somebody forbids every row; when the mistake is undone, everything else arrives."""
     await tables.do("alter table events add constraint nothing check 0")
     await write(log, 200)
-    role = place.clickhouse_role(dead_letter_run=7)
+    registry = CollectorRegistry()
+    role = place.clickhouse_role(dead_letter_run=7, registry=registry)
     await role.start()
     with pytest.raises(BreakerError, match="7 rows one after the other"):
         await asyncio.wait_for(role.wait(), 60)
@@ -126,6 +129,7 @@ async def test_a_bad_deploy_stops_the_sink_and_diverts_little(place: Place, log:
     await role.stop(Deadline(10, SystemClock()))
     letters = await tables.number("select count() from dead_letters")
     assert 7 <= letters <= 7 * 4  # of each partition
+    assert registry.get_sample_value(f"{SINK_DEAD_LETTERS.name}_total", {"sink": "clickhouse"}) == letters
 
     await tables.do("alter table events drop constraint nothing")
     async with running(place.clickhouse_role(dead_letter_run=7)) as second:

@@ -14,6 +14,7 @@ from tests.integration.sinks.clickhouse import Tables
 from tests.integration.sinks.outbox import OutboxLog
 from tests.integration.sinks.running import Place, drain, running
 from tests.integration.sinks.test_clickhouse_sink import counted, delete_before, each, write
+from tests.integration.sinks.test_refusals import block, some_events, writing
 
 BREAKS = [
     "alter table events delete where 1 settings mutations_sync = 1",
@@ -59,6 +60,34 @@ async def test_broken_tables_become_what_the_outbox_says(place: Place, log: Outb
 
     assert await contents(tables) == right
     assert await work.behind(generation) == 0
+
+
+async def test_a_new_generation_takes_what_the_old_one_had_already(place: Place, tables: Tables) -> None:
+    """ClickHouse remembers the tokens of rows that were deleted, and drops them without a word when they come again."""
+    assert place.clickhouse is not None
+    made = block(some_events(12))
+    async with writing(place.clickhouse) as writer:
+        await writer.write(made)
+        await tables.do("alter table events delete where 1 settings mutations_sync = 1")
+        await writer.write(made)
+    assert await tables.number("select count() from events") == 0
+
+    await tables.do("insert into generations (generation, ready) values (1, true)")
+    async with writing(place.clickhouse) as writer:
+        await writer.write(made)
+    assert await tables.number("select count() from events") == 12
+
+
+async def test_a_position_in_an_old_generation_counts_for_nothing(place: Place, log: OutboxLog, tables: Tables) -> None:
+    """As of a group that was not there when the tables were made anew."""
+    written = await write(log, 80)
+    await drain(place.clickhouse_role())
+    for table in TABLES:
+        await tables.do(f"truncate table {table}")
+    await tables.do("insert into generations (generation, ready) values (1, true)")
+
+    async with running(place.clickhouse_role()):
+        await eventually(lambda: counted(tables), lambda found: found == each(written))
 
 
 async def test_running_sinks_go_on_with_the_new_tables(place: Place, log: OutboxLog, tables: Tables) -> None:

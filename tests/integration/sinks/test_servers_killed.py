@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -106,7 +107,7 @@ async def test_kafka_is_killed_under_both_sinks(own_kafka: EmbeddedKafka, place:
     names = topics(place.prefix)
     await make_topics(kafka, names)
     place = replace(place, kafka=kafka, topics=names)
-    settings = {"block_events": PER_RECORD, "retry_pause": 0.05, "retry_pause_limit": 0.5}
+    settings: dict[str, Any] = {"block_events": PER_RECORD, "retry_pause": 0.05, "retry_pause_limit": 0.5}
     first, second = place.clickhouse_role(**settings), place.topics_role(**settings)
     written = 0
     async with OutboxLog(kafka, names) as log, running(first), running(second):
