@@ -8,7 +8,8 @@
 Whoever takes the partition over after a crash finds one of two things: an offset without an intent, then nothing of
 what follows was written; or one with an intent, then it forms the block with exactly these bounds and writes it again
 under the same name, and the store adds what is missing. Where the store says that it has more than Kafka knows of, the
-chain is followed from there, and what the store has is passed over.
+chain is followed from there, and what the store has is passed over. Where the store was made anew, Kafka's position
+means nothing: each position names the generation of the store that it is in.
 """
 
 import asyncio

@@ -34,7 +34,7 @@ class Reason(StrEnum):
     """The correlation raised on a chunk."""
 
     ROW_REFUSED = "row_refused"
-    """ClickHouse refuses the row."""
+    """ClickHouse refuses the row, or the line cannot be published."""
 
 
 class DeadLetter(TypedDict):
