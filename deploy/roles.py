@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 HURRY = 1.0
 """Seconds that are left after the second signal."""
+LEFT_OVER = 5.0
+"""Seconds that a role which has ended may hold its process up."""
 
 COLLECT_AFTER = (50_000, 20, 20)
 """Thresholds of the garbage collector's generations, see `gc.set_threshold`."""
@@ -62,7 +66,19 @@ def run_role(build: Callable[[], Role], running: Running) -> Exit:
         running: how.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(build, running))
+        code = runner.run(_run(build, running))
+        _end_within(LEFT_OVER, code)
+        return code
+
+
+def _end_within(seconds: float, code: Exit) -> None:
+    """See to it that the process ends, though a thread or a task is left that hears of nothing.
+
+    Python waits for both when it ends, and a client's thread may wait for an answer of a network that is gone.
+    """
+    timer = threading.Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()
 
 
 async def _run(build: Callable[[], Role], running: Running) -> Exit:
@@ -145,6 +161,7 @@ async def _first(interrupt: Coroutine[Any, Any, Any], *others: Coroutine[Any, An
 
 async def _stop(role: Role, running: Running, told: _Signals, clock: Clock) -> Exit:
     deadline = ShrinkingDeadline(running.stop_deadline, clock)
+    _end_within(running.stop_deadline + LEFT_OVER, Exit.CUT_OFF)
     stopping = asyncio.ensure_future(role.stop(deadline))
     hurried = asyncio.ensure_future(told.hurry.wait())
     try:

@@ -15,7 +15,7 @@ from deploy.ports import free_port
 from tests.eventually import eventually_now
 
 ROLE = """
-import asyncio, sys, time
+import asyncio, sys, threading, time
 from deploy.logs import set_up
 from deploy.roles import Running, run_role
 from deploy.settings import AdminSettings
@@ -38,6 +38,15 @@ class Role:
     async def stop(self, deadline):
         print("stopping", flush=True)
         if kind == "slow": await asyncio.sleep(600)
+        if kind == "threaded": threading.Thread(target=time.sleep, args=(600,)).start()
+        if kind == "deaf": await self.sleep_on()
+
+    async def sleep_on(self):
+        while True:
+            try:
+                await asyncio.sleep(600)
+            except asyncio.CancelledError:
+                pass
 
     async def until_idle(self):
         return
@@ -47,7 +56,8 @@ class Role:
 
 set_up("test", form="text", level="info")
 admin = AdminSettings(port=port)
-sys.exit(run_role(Role, Running(name="test", stop_deadline=20, admin=admin, until_idle=kind == "idle")))
+deadline = 1 if kind == "deaf" else 20
+sys.exit(run_role(Role, Running(name="test", stop_deadline=deadline, admin=admin, until_idle=kind == "idle")))
 """
 
 
@@ -96,6 +106,14 @@ def test_a_second_signal_shortens_the_deadline() -> None:
         assert process.stdout.readline() == "stopping\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == Exit.CUT_OFF
+
+
+@pytest.mark.parametrize(("kind", "code"), [("threaded", Exit.OK), ("deaf", Exit.CUT_OFF)])
+def test_what_hears_of_nothing_does_not_hold_the_process_up(kind: str, code: Exit) -> None:
+    with role(kind) as process:
+        until_up(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == code
 
 
 @pytest.mark.parametrize(
