@@ -142,19 +142,28 @@ class Campaign:
     async def run(self) -> Outcome:
         """Run all rounds, or until one finds something wrong."""
         began = time.monotonic()
-        async with small_disks(self.pipeline.data, keep=self._found_any) as self._disks, self.pipeline:
-            for number, items in enumerate(self._items):
-                await self._round(number, items)
-                await self._judge()
-                self.outcome.rounds += 1
-                if self.outcome.found:
-                    break
-            code = await self.pipeline.stop()
-            if code:
-                self.outcome.found.note(kinds.STUCK, f"`todoke up` stopped with exit code {code}")
-        self.outcome.overdue = self.pipeline.overdue
-        self.outcome.seconds = time.monotonic() - began
+        try:
+            async with small_disks(self.pipeline.data, keep=self._found_any) as self._disks, self.pipeline:
+                await self._rounds()
+        finally:
+            self.outcome.overdue = self.pipeline.overdue
+            self.outcome.seconds = time.monotonic() - began
         return self.outcome
+
+    async def _rounds(self) -> None:
+        found = self.outcome.found
+        for number, items in enumerate(self._items):
+            await self._round(number, items)
+            if not self.pipeline.is_running:
+                found.note(kinds.STUCK, "nothing runs any more, so that there is nothing to be judged")
+                return
+            await self._judge()
+            self.outcome.rounds += 1
+            if found:
+                break
+        code = await self.pipeline.stop()
+        if code:
+            found.note(kinds.STUCK, f"`todoke up` stopped with exit code {code}")
 
     def _found_any(self) -> bool:
         return bool(self.outcome.found)

@@ -19,7 +19,9 @@ from tests.chaos.repeat import repeat
 from tests.eventually import eventually
 from tests.traffic.chance import chance
 
-STARTS = 5
+PAUSE = 5.0
+"""Seconds until a start that failed is tried again, the first time; each time more."""
+STARTS = 6
 """Times that `todoke up` is started by what stands for a service manager, before that is given up."""
 RECOVERED_WITHIN = 180.0
 """Seconds."""
@@ -85,7 +87,10 @@ class Faults:
             if not self._pipeline.is_running and not self._whole.locked():
                 self._tally.ended_by_itself.append(self._pipeline.output[-1500:])
                 async with self._whole:
-                    await self._start()
+                    try:
+                        await self._start()
+                    except AssertionError as error:
+                        self._tally.unrecovered.append(str(error))
 
     async def _do(self, fault: Fault) -> None:
         match fault.kind:
@@ -189,7 +194,8 @@ class Faults:
 
     async def _start(self) -> None:
         """Start it as a service manager does: again when it fails."""
-        for _ in range(STARTS):
+        for tried in range(STARTS):
+            await asyncio.sleep(PAUSE * tried)  # what hinders it may be another program's, and pass
             try:
                 await self._pipeline.start()
             except (RuntimeError, AssertionError) as error:
