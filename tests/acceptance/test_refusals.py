@@ -52,6 +52,13 @@ def test_bad_configuration(tmp_path: Path) -> None:
     assert "sources.shop.time_zone = 'Mars' (todoke.toml)" in said
 
 
+@pytest.mark.parametrize("flag", ["--workers", "--sinks"])
+def test_more_processes_than_shards(flag: str, tmp_path: Path) -> None:
+    said = refused("up", *FREE, flag, "3", folder=tmp_path)
+
+    assert f"local.{flag[2:]} = 3 is more than topics.shards = 2" in said
+
+
 def test_an_open_source_on_all_addresses(tmp_path: Path) -> None:
     (tmp_path / "todoke.toml").write_text('[ingest]\nhost = "0.0.0.0"\n')
 

@@ -1,5 +1,6 @@
 import re
 from importlib import import_module
+from pathlib import Path
 
 import click
 import pytest
@@ -12,6 +13,15 @@ from deploy.version import VERSION
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == Exit.OK
     assert capsys.readouterr().out == f"todoke {VERSION}\n"
+
+
+def test_the_exit_codes_are_those_that_the_page_and_the_help_list(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "operate.md").read_text(encoding="utf-8")
+    codes = [int(code) for code in re.findall(r"^\| (\d+) \| ", page, re.MULTILINE)]
+    main(["--help"])
+    helped = [int(code) for code in re.findall(r"^ +(\d+)  \S", capsys.readouterr().out, re.MULTILINE)]
+
+    assert codes == helped == sorted(Exit)
 
 
 def test_wrong_use_is_told(capsys: pytest.CaptureFixture[str]) -> None:

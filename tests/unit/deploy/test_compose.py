@@ -17,7 +17,7 @@ from ingest.settings import check
 TEXT = (Path(__file__).parents[3] / "deploy" / "compose.yaml").read_text(encoding="utf-8")
 VALUES = {name: value.strip('"') for name, value in re.findall(r"^ +([A-Z][A-Z_0-9]+): (.+)$", TEXT, re.MULTILINE)}
 ROLES = {name: value for name, value in VALUES.items() if name.startswith("TODOKE_")}
-ARGUMENTS = [line.split(", ") for line in re.findall(r"^    command: \[(.+)\]$", TEXT, re.MULTILINE)]
+ARGUMENTS = [line.replace('"', "").split(", ") for line in re.findall(r"^    command: \[(.+)\]$", TEXT, re.MULTILINE)]
 PORTS = re.findall(r"^ +- (\S+:\d+)$", TEXT, re.MULTILINE)
 
 
@@ -48,6 +48,7 @@ def test_every_command_exists_and_takes_its_options(arguments: list[str]) -> Non
 
 def test_every_role_is_there_once() -> None:
     assert sorted(" ".join(arguments).split(" --")[0] for arguments in ARGUMENTS) == [
+        "audit",
         "ingest",
         "migrate",
         "sink clickhouse",
