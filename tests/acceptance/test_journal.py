@@ -25,9 +25,11 @@ async def test_the_books_balance_with_a_journal(tmp_path: Path) -> None:
     config = tmp_path / "todoke.toml"
     config.write_text(CONFIGURATION)
     mails = traffic(EVENTS, seed=11)
-    async with RunningPipeline(tmp_path / "data", config=config) as pipeline:
+    async with (
+        RunningPipeline(tmp_path / "data", config=config) as pipeline,
+        JournalProcess(pipeline.kafka, "mail.", tmp_path / "beside") as beside,
+    ):
         # What Kafka acknowledged and the journal did not remove is sent again.
-        beside = JournalProcess(pipeline.kafka, "mail.", tmp_path / "beside")
         await beside.start("before removing")
         async with aiohttp.ClientSession() as http:
             answers = await asyncio.gather(*(post(http, beside.url, body(number)) for number in range(5)))
@@ -57,5 +59,3 @@ async def test_the_books_balance_with_a_journal(tmp_path: Path) -> None:
         found = {row["type"]: row["n"] for row in rows}
         found["queued"] -= 20 * (accepted // 21)
         assert found == dict(mails.by_type)
-        beside.kill()
-        await beside.wait()

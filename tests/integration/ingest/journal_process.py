@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import orjson
@@ -37,12 +37,20 @@ NEVER = "never"
 
 
 class JournalProcess:
-    """Ingest as a process that is killed and started again with the same journal."""
+    """Ingest as a process that is killed and started again with the same journal. As a context manager: ended."""
 
     def __init__(self, bootstrap_servers: str, prefix: str, folder: Path) -> None:
         self._arguments = (bootstrap_servers, prefix, str(folder))
         self._process: asyncio.subprocess.Process | None = None
         self.url = ""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.is_running:
+            self.kill()
+            await self.wait()
 
     async def start(self, step: str = NEVER) -> None:
         command = (sys.executable, "-m", "tests.integration.ingest.journal_process", *self._arguments, step)

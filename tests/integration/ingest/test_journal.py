@@ -37,11 +37,8 @@ async def process(
     kafka: EmbeddedKafka, inbox: Topics, topic_prefix: str, tmp_path: Path
 ) -> AsyncIterator[JournalProcess]:
     assert inbox.inbox.name.startswith(topic_prefix)
-    made = JournalProcess(kafka.bootstrap_servers, topic_prefix, tmp_path / "journal")
-    yield made
-    if made.is_running:
-        made.kill()
-        await made.wait()
+    async with JournalProcess(kafka.bootstrap_servers, topic_prefix, tmp_path / "journal") as made:
+        yield made
 
 
 @pytest_asyncio.fixture(loop_scope="session")
