@@ -148,6 +148,8 @@ class Books:
     """Events and bodies that are in the table, those in letters for a whole chunk included."""
     losses: int
     """Spans of a log that were gone before they could be read."""
+    refused: int = 0
+    """How many of the events are no rows, since ClickHouse refused them, but dead letters."""
     missing: tuple[Mapping[str, Any], ...] = ()
     """The first receipts that lack something, or have too much."""
     rows_missing: tuple[Mapping[str, Any], ...] = ()
@@ -262,6 +264,7 @@ async def read_tables(settings: Settings, positions: tuple[Stage, ...], span: Sp
         stages=positions,
         by_status=statuses,
         events=held,
+        refused=letters["refused"],
         dead_letters=letters["letters"] + letters["of_chunks"],
         losses=losses,
         missing=tuple(missing),

@@ -141,6 +141,7 @@ def document(books: Books) -> dict[str, Any]:
         "events": books.events,
         "dead_letters": books.dead_letters,
         "losses": books.losses,
+        "refused": books.refused,
         "missing": list(books.missing),
         "rows_missing": list(books.rows_missing),
         "lost": list(books.lost),

@@ -107,7 +107,8 @@ def _text(books: Books) -> str:
     parts = [] if books.span.is_all else [f"posts received {books.span}"]
     parts += [
         table(("posts", *(column.replace("_", "-") for column in COLUMNS)), [*rows, ("all", *_figures(books.total))]),
-        f"rows in ClickHouse: {books.events} events, {books.dead_letters} dead letters, {books.losses} losses",
+        f"rows in ClickHouse: {books.events - books.refused} events, {books.dead_letters} dead letters,"
+        f" {books.losses} losses" + (f", and {books.refused} refused events" if books.refused else ""),
         f"records behind: {behind}",
     ]
     if books.missing:
