@@ -10,6 +10,7 @@ Exit code 1 if the judge finds anything. The data and logs of a run that failed 
 
 import argparse
 import json
+import logging
 import shutil
 import sys
 import tempfile
@@ -38,6 +39,7 @@ def main() -> int:
         kinds=tuple(Kind[name] for name in given.kinds),
         todoke=given.todoke,
     )
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that Kafka is away is what is wanted here
     results: list[dict[str, Any]] = []
     began = time.monotonic()
     seed = given.seed
