@@ -1,7 +1,7 @@
 """The Faust application: which topic is read, and by whom; where reading begins is told by the outbox."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import faust
@@ -12,10 +12,11 @@ from faust.exceptions import ConsumerNotStarted
 from faust.tables.manager import TableManager
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode.threads import ServiceThread, WorkerThread
 from yarl import URL
 
 from streams.agents import create_agent
-from streams.contracts.errors import ConfigurationError
+from streams.contracts.errors import ConfigurationError, TodokeError
 from streams.contracts.kafka import KafkaConnection
 from streams.settings import WorkerSettings
 from streams.shards import Shards
@@ -29,8 +30,33 @@ FETCH_WAIT_MS = 200
 so a partition that is read from another place on waits for that long; Faust's own 1.5 s are felt at every start."""
 
 
+STOP_SECONDS = 2.0
+"""How long the consumer's thread has for ending, once it was told to."""
+
+
+class ConsumerEndedError(TodokeError):
+    """Nothing is read from the inbox any more."""
+
+    retriable = True
+
+
+class _Thread(WorkerThread):
+    """A thread that keeps nobody who wants to end: it may be what the worker ends for."""
+
+    def __init__(self, service: ServiceThread, **options: Any) -> None:
+        super().__init__(service, **options)
+        self.daemon = True
+
+    def stop(self) -> None:
+        """Wait until the thread has ended, though not for ever. Faust calls this in the event loop."""
+        if self.is_stopped.wait(STOP_SECONDS):
+            self.join()
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's thread for aiokafka's consumer."""
+
+    Worker = _Thread
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -64,7 +90,12 @@ class Consumer(driver.Consumer):
         async def seek() -> None:
             self._thread.seek(partition, offset)
 
-        await self._thread.call_thread(seek)
+        await self._call(seek)
+
+    async def _call(self, function: Callable[..., Awaitable[Any]], *arguments: Any) -> None:
+        if self._thread.thread_loop.is_closed():
+            raise ConsumerEndedError("the thread of Faust's consumer has ended: this worker ends, to be started afresh")
+        await self._thread.call_thread(function, *arguments)
 
     @property
     def membership(self) -> tuple[int, str]:
@@ -89,7 +120,7 @@ class Consumer(driver.Consumer):
             if tp in assigned
         }
         if committed:
-            await self._thread.call_thread(consumer.commit, committed)
+            await self._call(consumer.commit, committed)
 
 
 class Transport(driver.Transport):

@@ -85,8 +85,17 @@ class Beginning:
         """
         self._number = number
         self._around = surroundings
-        self._given_up = given_up
+        self._asked_to_give_up = given_up
         self._failed = failed
+        self.steps = 0
+        """Grows as long as the beginning comes further."""
+        self.asks = False
+        """The archive is asked, which may take its time; how long is for its own timeouts to say."""
+
+    def _given_up(self) -> bool:
+        """Tell whether to go on; asked after each step."""
+        self.steps += 1
+        return self._asked_to_give_up()
 
     async def work(self) -> Work | None:
         """Begin, trying until everybody answers; ``None`` when it was given up meanwhile.
@@ -114,6 +123,7 @@ class Beginning:
 
     async def _try(self) -> Work | None:
         """Begin, or found or restore the log and give ``None``: whatever came first into the log is then loaded."""
+        self.asks = False
         around = self._around
         settings = around.settings
         started = time.monotonic()
@@ -214,6 +224,7 @@ class Beginning:
         around = self._around
         archive = around.archive
         behind, newest = inbox.begin - 1, None
+        self.asks = archive is not None
         if archive is not None and (newest := await archive.newest(self._number, around.shards)) is not None:
             logger.warning(
                 "Shard %d: the outbox is empty, but ClickHouse has events of it, up to %s: what was known is restored "
@@ -261,6 +272,7 @@ class Beginning:
                 f"the log of shard {self._number} is half restored from ClickHouse, which this worker does not know: "
                 "set [clickhouse] and worker.rebuild as they were"
             )
+        self.asks = True
         stamp = chain.next_offset() - 1
         now = around.clock.now()
         newest = await archive.newest(self._number, around.shards)

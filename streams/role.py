@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from faust.types import TP
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from streams.app import WorkerApp, create_app
+from streams.app import ConsumerEndedError, WorkerApp, create_app
 from streams.archive import Archive
 from streams.contracts.clock import Clock, Deadline, SystemClock
 from streams.contracts.errors import ConfigurationError, TodokeError
@@ -23,6 +24,10 @@ from streams.shards import Shards
 from streams.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
+
+LEAVE_SECONDS = 4.0
+"""How long Faust may take for each step of leaving the group. A consumer that hangs would take for ever, and it may be
+what the worker ends for."""
 
 
 class WorkerEndedError(TodokeError):
@@ -120,6 +125,8 @@ class WorkerRole:
             asyncio.create_task(self._commit(app), name="worker commit"),
             asyncio.create_task(self._notice_crash(app), name="worker crash"),
         ]
+        for task in self._tasks:
+            task.add_done_callback(self._notice_end)
         await app.start()
 
     async def wait(self) -> None:
@@ -149,10 +156,11 @@ class WorkerRole:
         await self._shards.close()
         # 3. Faust leaves the group.
         if self._app is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(deadline.remaining()):
-                    await self._app.commit_answered(answered)
-                    await self._app.stop()
+            for leave in (partial(self._app.commit_answered, answered), self._app.stop):
+                # What Faust raises then is that the loop of its consumer's thread is closed.
+                with contextlib.suppress(TimeoutError, ConsumerEndedError, RuntimeError):
+                    async with asyncio.timeout(min(LEAVE_SECONDS, deadline.remaining())):
+                        await leave()
         await self._exits.aclose()
         self._ended.set()
 
@@ -197,6 +205,13 @@ class WorkerRole:
         await app.wait()
         if self._stopping is None:
             self._fail(WorkerEndedError(f"Faust ended the worker: {app.crash_reason!r}"))
+
+    def _notice_end(self, task: asyncio.Task[None]) -> None:
+        if self._stopping is not None:
+            return
+        if task.cancelled() or (error := task.exception()) is None:
+            error = RuntimeError(f"the {task.get_name()} ended, which is to go on for as long as the worker")
+        self._fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
     def _namesake(self) -> ConfigurationError:
         return ConfigurationError(

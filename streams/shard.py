@@ -63,6 +63,7 @@ class Shard:
         self._moved = asyncio.Event()
         self._stood = 0.0
         self._answered_when_seen: int | None = None
+        self._come_when_seen = -1
         self._beginning = Beginning(number, surroundings, given_up=lambda: self._closing, failed=self._failed)
         self._keeper = asyncio.create_task(self._keep(), name=f"shard {number}")
 
@@ -156,6 +157,7 @@ class Shard:
         """Take note of how far the inbox goes, ``seconds`` after the last time."""
         work = self._work
         if work is None:
+            self._watch_beginning(seconds)
             return
         self._around.metrics.lag.labels(self._label).set(max(0, extent.end - work.next))
         if extent.end < work.next:
@@ -191,6 +193,21 @@ class Shard:
             )
         elif self._stood >= settings.nudge and not work.end.pending:
             self._call_back()
+
+    def _watch_beginning(self, seconds: float) -> None:
+        come = self._beginning.steps
+        if come != self._come_when_seen or self._beginning.asks:
+            self._come_when_seen = come
+            self._stood = 0.0
+            return
+        self._stood += seconds
+        if self._stood >= self._around.settings.watchdog:
+            self._around.fail(
+                StalledError(
+                    f"shard {self.number} is being loaded and has not come further for {self._stood:.0f} s: this "
+                    "worker ends, and starts afresh if something supervises it"
+                )
+            )
 
     def report(self) -> dict[str, Any]:
         """Tell people where the shard is."""
