@@ -141,6 +141,18 @@ async def test_copies_of_a_part_do_not_unbalance_the_books(settings: Settings) -
     assert found.total == Count(receipts=1, accepted=3, unique=2, duplicate=0, dead_lettered=1)
 
 
+async def test_a_letter_of_the_worker_counts_for_every_event_in_it(settings: Settings) -> None:
+    row = f"('{receipt(draw_instance(), 1)}', 'cmc', '{AT}', 3, 0, 0, 3, [(0, 1, 7, 3, 0)])"
+    await insert(settings, "receipt_parts", f"{COLUMNS} values {row}")
+    columns = "(receipt, number, part, parts, reason, topic, partition, offset, received_at, raw_base64)"
+    letter = f"('', 0, 0, 1, 'chunk_poison', 'inbox', 1, 7, '{AT}', 'YQpiCmMK')"
+    await insert(settings, "dead_letters", f"{columns} values {letter}")
+
+    found = await books(settings)
+    assert found.problems() == []
+    assert found.dead_letters == 3
+
+
 async def test_the_watch_tells_the_books_as_readiness_and_metrics(settings: Settings) -> None:
     registry = CollectorRegistry()
     role = AuditRole(settings=settings, every=0.05, since="1d", settled=0, registry=registry)
