@@ -29,8 +29,8 @@ from tests.traffic.sender import Answers, send, with_resends
 
 WORKER_UNIQUE = "todoke_worker_unique_total"
 TOPICS_EVENTS = "todoke_sink_events_total"
-LOOK = 0.25
-"""Seconds between two looks at how far each stage is."""
+LOOK = 0.5
+"""Seconds between two looks at how far each stage is. Each costs what the pipeline could use."""
 STAGES = ("worker", "ClickHouse", "topics")
 PATIENCE = 30.0
 """Seconds that no stage may stand still."""
@@ -78,7 +78,7 @@ async def measure(folder: Path, arguments: argparse.Namespace) -> int:
             answers = await send(posts, pipeline.webhooks, connections=arguments.connections)
             answered = time.monotonic() - began
         own_after = psutil.Process().cpu_times()
-        used = {name: after - before[name] for name, after in pipeline.cpu_seconds().items()}
+        used = {name: after - before.get(name, 0.0) for name, after in pipeline.cpu_seconds().items()}
         used["sender"] = own_after.user + own_after.system - own.user - own.system
         whole = report_stages(answered, sent, mails, stages)
         report_answers(answers)
