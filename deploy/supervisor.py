@@ -156,8 +156,7 @@ class Child:
     def hurry(self) -> None:
         """Tell a process that is stopping once more, which leaves it little time."""
         if self._stopping.is_set() and self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGTERM)
+            _tell(self._process, signal.SIGTERM)
 
     async def stop(self, deadline: Deadline) -> bool:
         """Tell it to stop, wait for that, kill it when the deadline is over; tell whether it stopped by itself."""
@@ -165,13 +164,11 @@ class Child:
         process = self._process
         clean = True
         if process is not None and process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
+            _tell(process, signal.SIGTERM)
             if not await self._ends(process, deadline):
                 logger.warning("%s did not stop in time and is killed", self.name)
                 clean = False
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+                _tell(process, signal.SIGKILL)
         if self._keeper is not None:
             await asyncio.gather(self._keeper, return_exceptions=True)
         return clean
@@ -230,6 +227,8 @@ class Child:
         self._last_lines.clear()
         launch = self._launch()
         self._process = process = await start_child(launch.argv, env=launch.env)
+        if self._stopping.is_set():  # `stop` found no process to tell; this one has done nothing yet
+            _tell(process, signal.SIGKILL)
         self._changed()
         probing = asyncio.create_task(self._probe(launch))
         try:
@@ -238,8 +237,7 @@ class Child:
         finally:
             probing.cancel()
             if process.returncode is None:  # this task was cancelled
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+                _tell(process, signal.SIGKILL)
             self._changed()
 
     async def _probe(self, launch: Launch) -> None:
@@ -260,8 +258,7 @@ class Child:
                 heard = self._clock.monotonic()
         logger.error("%s has given no sign of life for %g s and is killed", self.name, self._policy.silence)
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            _tell(self._process, signal.SIGKILL)
 
     async def _pass_on(self, process: asyncio.subprocess.Process) -> None:
         if process.stdout is None:
@@ -281,6 +278,11 @@ class Child:
 
     def _words(self) -> str:
         return "".join(f"\n    {self.name} | {line}" for line in self._last_lines)
+
+
+def _tell(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(number)
 
 
 def _fate(code: int) -> str:

@@ -44,13 +44,15 @@ def child(
     start_deadline: float = 30.0,
     ready: bool = True,
     alive: Callable[[], Awaitable[bool]] | None = None,
+    launch: Callable[[], Launch] | None = None,
 ) -> Child:
     async def has_spoken() -> bool:
         return ready and bool(lines.lines)
 
     return Child(
         "child",
-        lambda: Launch(argv=[sys.executable, "-c", code], env=dict(os.environ), ready=has_spoken, alive=alive),
+        launch
+        or (lambda: Launch(argv=[sys.executable, "-c", code], env=dict(os.environ), ready=has_spoken, alive=alive)),
         policy=Policy(
             start_deadline=start_deadline,
             pause=0.01,
@@ -161,6 +163,25 @@ async def test_a_child_that_stops_may_be_hurried() -> None:
     await eventually(said, lambda all_of: "stopping" in all_of)
     keeper.hurry()
     assert await stopping is True
+
+
+async def test_a_child_that_is_told_to_stop_while_its_process_begins_stops() -> None:
+    asked = asyncio.Event()
+
+    def launch() -> Launch:
+        asked.set()
+        return Launch(argv=[sys.executable, "-c", LIVES], env=dict(os.environ), ready=no)
+
+    async def no() -> bool:
+        return False
+
+    keeper = child(LIVES, Lines(), launch=launch)
+    keeper.start()
+    await asked.wait()
+    assert keeper.pid is None
+    async with asyncio.timeout(20):
+        await keeper.stop(deadline(60))
+    assert keeper.pid is None
 
 
 async def test_a_child_that_is_never_ready_fails_the_start() -> None:
