@@ -1,6 +1,5 @@
 """The data folder of a local pipeline: who may use it, which layout it has, and what runs on it."""
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from typing import Any, Self
 
 import psutil
 
+from deploy.embedded.folder_lock import FolderLock
+from deploy.embedded.server_folder import write_json
 from streams.contracts.errors import ConfigurationError
 
 LAYOUT = 1
@@ -21,8 +22,8 @@ SAME_START = 1.0
 class DataFolder:
     """One folder, held by one `todoke up` at a time.
 
-    The lock is the kernel's (flock(2)) and lives as long as the process that took it, so that a kill leaves nothing
-    stale behind. As a context manager: takes the lock, releases it.
+    The lock lives as long as the process that took it, so that a kill leaves nothing stale behind. As a context
+    manager: takes the lock, releases it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +34,7 @@ class DataFolder:
         self._layout = self.path / "layout.json"
         self._run = self.path / "run.json"
         self._lock = self.path / "lock"
-        self._descriptor: int | None = None
+        self._held: FolderLock | None = None
 
     def __enter__(self) -> Self:
         """Take the folder, making it where it is missing.
@@ -54,9 +55,9 @@ class DataFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let go of the folder."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._held is not None:
+            self._held.release()
+            self._held = None
 
     def _take(self) -> None:
         foreign = self.path.is_dir() and not self._lock.exists() and any(self.path.iterdir())
@@ -66,26 +67,21 @@ class DataFolder:
                 "--data DIR"
             )
         self.logs.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._held = FolderLock.take(self._lock)
         except BlockingIOError:
-            holder = os.read(descriptor, 32).decode("ascii", "replace").strip()
-            os.close(descriptor)
+            holder = FolderLock.holder(self._lock)
             raise ConfigurationError(
                 f"the data folder {self.path} is in use by process {holder or 'unknown'}: stop that one (Ctrl-C where "
                 "it runs), or choose another folder with --data DIR"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, b"%d\n" % os.getpid())
-        self._descriptor = descriptor
         self._check_layout()
 
     def _check_layout(self) -> None:
         try:
             found = json.loads(self._layout.read_text(encoding="utf-8"))["layout"]
         except FileNotFoundError:
-            _replace(self._layout, {"layout": LAYOUT})
+            write_json(self._layout, {"layout": LAYOUT})
             return
         except (ValueError, KeyError, TypeError):
             found = "unknown"
@@ -98,7 +94,7 @@ class DataFolder:
 
     def describe(self, run: Mapping[str, Any]) -> None:
         """Write ``run.json``, which tells other commands what runs here."""
-        _replace(self._run, run)
+        write_json(self._run, run)
 
     def forget(self) -> None:
         """Remove ``run.json``: nothing runs here any more."""
@@ -161,14 +157,3 @@ def _kill(process: psutil.Process) -> None:
         process.kill()
     except psutil.NoSuchProcess:
         return
-
-
-def _replace(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file in one step that nobody sees half done."""
-    new = path.with_suffix(".new")
-    with new.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

@@ -63,6 +63,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     new = path.with_suffix(".new")
     with new.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=2)
+        file.write("\n")
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
