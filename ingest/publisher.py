@@ -20,9 +20,12 @@ logger = logging.getLogger(__name__)
 REQUEST_LIMIT = CHUNK_LIMIT + 100_000
 """Bytes of one request: a chunk and what Kafka puts around it. Brokers take 1 MiB unless told otherwise."""
 
-
 ABORT_WITHIN = 1.0
 """Seconds that the last request under way has for failing, when there is no time left to wait for its success."""
+
+
+class ChunkRefusedError(PublishError):
+    """Kafka refuses a chunk as it is, and may go on doing so until somebody changes the topic or the rights to it."""
 
 
 class Publisher(Protocol):
@@ -50,6 +53,7 @@ class Publisher(Protocol):
         """Return once the chunk is durable: acknowledged by all replicas in sync.
 
         Raises:
+            ChunkRefusedError: it is not stored, and may never be.
             PublishError: it may be stored or not.
         """
         ...
@@ -131,9 +135,10 @@ class KafkaPublisher:
         try:
             sending.result()
         except KafkaError as error:
-            if not _may_heal(error):
-                await self._renew(producer, ended, error)
-            raise PublishError(f"Kafka did not take a chunk of shard {shard}: {error!r}") from error
+            if _may_heal(error):
+                raise PublishError(f"Kafka did not take a chunk of shard {shard}: {error!r}") from error
+            await self._renew(producer, ended, error)
+            raise ChunkRefusedError(f"Kafka refused a chunk of shard {shard} for good: {error!r}") from error
 
     async def is_reachable(self) -> bool:
         """Ask any broker for the cluster's metadata."""
@@ -227,7 +232,7 @@ class MemoryPublisher:
         self._open.set()
         self._stopped = False
         self.refuses = False
-        """Every chunk fails."""
+        """Every chunk is refused."""
         self.stored: defaultdict[int, list[bytes]] = defaultdict(list)
         """Chunks by shard, in the order in which they were stored."""
         self.begun = 0
@@ -253,8 +258,10 @@ class MemoryPublisher:
         """Store the chunk, now or when released."""
         self.begun += 1
         await self._open.wait()
-        if self.refuses or self._stopped:
-            raise PublishError("the publisher is stopped" if self._stopped else "told to refuse")
+        if self._stopped:
+            raise PublishError("the publisher is stopped")
+        if self.refuses:
+            raise ChunkRefusedError("told to refuse")
         self.stored[shard].append(value)
 
     async def is_reachable(self) -> bool:

@@ -5,9 +5,11 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
+from ingest.alarms import Alarm
 from ingest.journal.entries import Chunk
 from ingest.journal.filling import joined
-from ingest.publisher import Publisher
+from ingest.publisher import ChunkRefusedError, Publisher
+from streams.contracts.clock import Clock
 from streams.contracts.errors import PublishError
 
 logger = logging.getLogger(__name__)
@@ -17,7 +19,11 @@ AGAIN_AFTER = 1.0
 
 
 class Forwarder:
-    """Sends every chunk until Kafka has acknowledged it. Of each shard one is in memory at a time."""
+    """Sends every chunk until Kafka has acknowledged it. Of each shard one is in memory at a time.
+
+    None is ever left out: a chunk that Kafka refuses for good holds its shard up until somebody has mended that, and
+    the log says so.
+    """
 
     def __init__(
         self,
@@ -25,6 +31,7 @@ class Forwarder:
         *,
         read: Callable[[Chunk], Awaitable[Sequence[bytes]]],
         sent: Callable[[Chunk], None],
+        clock: Clock,
     ) -> None:
         """Describe it; nothing happens before `start`.
 
@@ -32,12 +39,19 @@ class Forwarder:
             publisher: into Kafka. Until it is started everything waits.
             read: gives the contents of a chunk, records for the inbox.
             sent: called when a chunk was acknowledged.
+            clock: tells the time.
         """
         self._publisher = publisher
         self._read = read
         self._sent = sent
         self._queues: Sequence[asyncio.Queue[Chunk]] = ()
         self._waiting: Counter[int] = Counter()
+        self._alarm = Alarm(
+            logger,
+            "%s: it stays in the journal and is sent again, and what is behind it in its shard waits; %d times since "
+            "the last warning",
+            clock,
+        )
         self.tasks: Sequence[asyncio.Task[None]] = ()
         """What runs, for ever."""
 
@@ -72,6 +86,9 @@ class Forwarder:
         while True:
             try:
                 await self._publisher.publish(shard, value)
+            except ChunkRefusedError as error:
+                self._alarm.ring(str(error))
+                await asyncio.sleep(AGAIN_AFTER)
             except PublishError as error:
                 logger.debug("a chunk stays in the journal, and is sent again: %s", error)
                 await asyncio.sleep(AGAIN_AFTER)

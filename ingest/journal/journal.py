@@ -75,7 +75,7 @@ class Journal:
         self._removable: list[Chunk] = []
         self._forgettable: list[int] = []
         self._filling = Filling(first=1)
-        self._forwarder = Forwarder(publisher, read=self._read, sent=self._sent)
+        self._forwarder = Forwarder(publisher, read=self._read, sent=self._sent, clock=clock)
         self._is_flushing = False
         self._is_closing = False
         self._work = asyncio.Event()
@@ -142,11 +142,11 @@ class Journal:
         self._thread.shutdown()
 
     async def drained(self) -> None:
-        """Complete the open chunks, and return when Kafka has everything."""
+        """Complete the open chunks, and return when Kafka has everything, or nothing is being sent."""
         self._is_flushing = True
         self._work.set()
         try:
-            while self.size:
+            while self.size and self.tasks and not any(task.done() for task in self.tasks):
                 self._progress.clear()
                 await self._progress.wait()
         finally:

@@ -36,6 +36,9 @@ RESERVE = 64 * 1024 * 1024
 """Bytes of the disk that are left free, since SQLite needs room to remove something: the write-ahead log, and as much
 in the file. On a disk filled to the last byte nothing could be removed, even when Kafka has it all."""
 
+_DISK_TROUBLES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+"""Errors that may be gone at the next start."""
+
 SCHEMA = """
 create table runs (
     id integer primary key,
@@ -84,6 +87,7 @@ class Store:
 
         Raises:
             ConfigurationError: the folder cannot be used, another process has the file, or it is damaged.
+            StorageError: the disk is full, or it fails.
         """
         path = folder / FILE
         try:
@@ -152,7 +156,8 @@ class Store:
                     f"the journal {self._path} is in use by another process: give each ingest process a folder of its "
                     f"own with ingest.journal"
                 ) from error
-            raise ConfigurationError(f"the journal {self._path} cannot be used: {error}") from error
+            kind = StorageError if _code(error) in _DISK_TROUBLES else ConfigurationError
+            raise kind(f"the journal {self._path} cannot be used: {error}") from error
         except sqlite3.DatabaseError as error:
             raise self._damaged(str(error)) from error
 

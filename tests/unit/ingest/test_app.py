@@ -416,6 +416,53 @@ async def test_a_journal_that_fills_is_told(
     assert seen == [(False, False), (True, False), (True, False), (True, True)]
 
 
+async def test_a_chunk_that_kafka_refuses_stays_in_the_journal_and_is_told(
+    start: Start,
+    http: aiohttp.ClientSession,
+    publisher: MemoryPublisher,
+    journaled: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    role = await start(source(**JOURNALED), **journaled)
+    publisher.refuses = True
+    assert (await answer(http.post(f"{role.url}/v1/webhooks/cmc", data=PAYLOAD.read_bytes())))[0] == 200
+
+    async def said() -> str:
+        return caplog.text
+
+    await eventually(said, lambda text: "told to refuse: it stays in the journal" in text, within=10)
+    publisher.refuses = False
+    await Log(publisher).eventually("receipts", lambda parts: len(parts) == 1)
+
+
+async def test_a_journal_that_cannot_be_sent_on_does_not_hold_up_the_end(
+    start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher, journaled: dict[str, Any]
+) -> None:
+    role = await start(source(**JOURNALED), **journaled)
+    publisher.hold()
+    events = [
+        {"type": "queued", "occurred_at": "2023-01-25T05:03:06Z", "recipient": f"{number}@x"} for number in range(30)
+    ]
+    assert (await answer(http.post(f"{role.url}/v1/events", data=orjson.dumps(events), headers=JSON)))[0] == 200
+
+    async def kafka_is() -> Any:
+        return role.readiness()[1]["kafka"]
+
+    await eventually(kafka_is, lambda said: said == "away", within=5)
+    await role.stop(Deadline(5, SystemClock()))
+    other = IngestRole(
+        settings=IngestSettings.model_validate({**QUICK, **journaled}),
+        sources=source(**JOURNALED),
+        kafka=KafkaConnection(),
+        topics=topics(),
+        publisher=MemoryPublisher(shards=1),
+    )
+    with pytest.raises(ConfigurationError, match="the inbox has 1 partitions, and the journal"):
+        await other.start()
+    async with asyncio.timeout(10):
+        await other.stop(Deadline(60, SystemClock()))
+
+
 async def test_stopping_leaves_in_the_journal_what_kafka_does_not_take(
     start: Start, http: aiohttp.ClientSession, publisher: MemoryPublisher, log: Log, journaled: dict[str, Any]
 ) -> None:

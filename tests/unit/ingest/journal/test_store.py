@@ -159,3 +159,16 @@ def test_a_disk_that_takes_no_more_loses_nothing_and_is_written_again_when_it_do
     store.commit([entry(5000, large)], store.chunks()[:10], [])
     assert [chunk.number for chunk in store.chunks()] == [*range(11, written + 1), 5000]
     assert all(store.read(number) == [large] for number in range(11, written + 1))
+
+
+def test_a_start_on_a_disk_that_takes_nothing_is_told_as_what_may_heal(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(StorageError, match="cannot be used"):
+            Store.open(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    store = Store.open(tmp_path)
+    assert store.chunks() == []
+    store.close()
