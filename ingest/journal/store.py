@@ -15,16 +15,11 @@ from typing import Self
 from zlib import crc32
 
 from ingest.journal.entries import Chunk, Entry, Run
+from ingest.journal.layout import APPLICATION, LAYOUT, SCHEMA
 from streams.contracts.errors import ConfigurationError, PublishError
 
 FILE = "journal.sqlite3"
 """Its name in the journal's folder. SQLite keeps a file ending in ``-wal`` beside it, which belongs to it."""
-
-LAYOUT = 1
-"""Version of the tables; a release that cannot read the ones before it counts this up."""
-
-APPLICATION = 0x746F646F
-"""Tells our file from other databases: ``todo`` in ASCII."""
 
 PAGE_SIZE = 16_384
 """Bytes. Rows of some 100 KB are written twice as fast as with SQLite's own 4096."""
@@ -38,31 +33,6 @@ in the file. On a disk filled to the last byte nothing could be removed, even wh
 
 _DISK_TROUBLES = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 """Errors that may be gone at the next start."""
-
-SCHEMA = """
-create table runs (
-    id integer primary key,
-    instance text not null unique,
-    last_post integer not null default 0
-) strict;
-
-create table inboxes (shards integer not null) strict;
-
-create table entries (
-    id integer primary key,
-    chunk integer not null,
-    shard integer not null,
-    run integer not null references runs (id),
-    first_post integer not null,
-    last_post integer not null,
-    posts integer not null,
-    accepted_at integer not null,
-    checksum integer not null,
-    content blob not null
-) strict;
-
-create index entries_of_chunks on entries (chunk);
-"""
 
 
 class StorageError(PublishError):
@@ -212,8 +182,9 @@ class Store:
             for *values, checksum in rows:
                 names = ("chunk", "shard", "run", "first_post", "last_post", "posts", "accepted_at", "content")
                 entry = Entry(**dict(zip(names, values, strict=True)))
-                if crc32(entry.content) != checksum or entry.run not in runs:
-                    raise self._damaged(f"the checksum of an entry of chunk {entry.chunk} is wrong")
+                self._check(entry.content, checksum, entry.chunk)
+                if entry.run not in runs:
+                    raise self._damaged(f"nothing is known of the run that wrote chunk {entry.chunk}")
                 chunk = chunks.get(entry.chunk)
                 if chunk is None:
                     chunk = chunks[entry.chunk] = Chunk.begun_by(entry)
@@ -221,9 +192,23 @@ class Store:
         return sorted(chunks.values(), key=lambda chunk: chunk.number)
 
     def read(self, chunk: int) -> list[bytes]:
-        """Read the contents of a chunk's entries, in the order in which they were accepted."""
-        rows = self._connection.execute("select content from entries where chunk = ? order by id", (chunk,))
-        return [content for (content,) in rows]
+        """Read the contents of a chunk's entries, in the order in which they were accepted.
+
+        Raises:
+            ConfigurationError: something is damaged.
+            StorageError: the disk fails.
+        """
+        with self._readable():
+            rows = self._connection.execute(
+                "select content, checksum from entries where chunk = ? order by id", (chunk,)
+            ).fetchall()
+        for content, checksum in rows:
+            self._check(content, checksum, chunk)
+        return [content for content, _ in rows]
+
+    def _check(self, content: bytes, checksum: int, chunk: int) -> None:
+        if crc32(content) != checksum:
+            raise self._damaged(f"the checksum of an entry of chunk {chunk} is wrong")
 
     def commit(self, entries: Sequence[Entry], done: Iterable[Chunk], forgotten: Iterable[int]) -> None:
         """Return once all of it is on the disk.
@@ -235,6 +220,7 @@ class Store:
 
         Raises:
             StorageError: none of it is.
+            ConfigurationError: the file is damaged.
         """
         if entries:
             self._check_disk(sum(entry.size for entry in entries))
@@ -277,6 +263,8 @@ class Store:
                 raise
         except sqlite3.OperationalError as error:
             raise StorageError(f"the journal {self._path} cannot be written: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(str(error)) from error
 
     def close(self) -> None:
         """Let go of the file."""

@@ -96,6 +96,14 @@ def test_a_damaged_file_is_told_and_stays_as_it_is(tmp_path: Path, store: Store)
     _open_and_look(tmp_path)
 
 
+def test_what_is_damaged_after_the_start_is_not_sent(store: Store) -> None:
+    store.commit([entry(1, b"a"), entry(2, b"b")], [], [])
+    store._connection.execute("update entries set content = x'00' where chunk = 2")
+    assert store.read(1) == [b"a"]
+    with pytest.raises(ConfigurationError, match=r"is damaged \(the checksum of an entry of chunk 2 is wrong\)"):
+        store.read(2)
+
+
 def _open_and_look(folder: Path) -> None:
     store = Store.open(folder)
     try:
