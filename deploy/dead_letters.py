@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deploy.span import ALL, Span
-from deploy.tables import Tables
+from deploy.tables import Tables, quoted
 
 AT_A_TIME = 200
 """Letters that are held in memory at a time; one may have megabytes."""
@@ -109,13 +109,8 @@ def _name(row: dict[str, Any]) -> Name:
 
 def _literal(name: Name) -> str:
     receipt, number, topic, partition, offset = name
-    return f"({_quoted(receipt)}, {number}, {_quoted(topic)}, {partition}, {offset})"
+    return f"({quoted(receipt)}, {number}, {quoted(topic)}, {partition}, {offset})"
 
 
 def _among(column: str, values: Sequence[str]) -> str:
-    return f"{column} in ({', '.join(map(_quoted, values))})" if values else ""
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    return f"{column} in ({', '.join(map(quoted, values))})" if values else ""

@@ -21,7 +21,7 @@ from deploy.broker import admin_client, reader
 from deploy.progress import last_stamps
 from deploy.settings import Settings
 from deploy.span import Span
-from deploy.tables import Tables
+from deploy.tables import Tables, lists
 from ingest.publisher import KafkaPublisher
 from streams.contracts import codec
 from streams.contracts.clock import Clock, Deadline
@@ -140,9 +140,10 @@ class InboxReplay:
     async def _copy(self, tables: Tables, publisher: KafkaPublisher, some: Sequence[_Found]) -> None:
         if not some:
             return
-        names = ", ".join(f"'{name}'" for name in sorted({name for found in some for name in found.receipts}))
-        rows = await tables.rows(ARRIVED.format(receipts=names))
-        arrived = {(row["receipt"], row["shard"], row["at"]) for row in rows}
+        arrived: set[tuple[str, int, int]] = set()
+        for names in lists({name for found in some for name in found.receipts}):
+            rows = await tables.rows(ARRIVED.format(receipts=names))
+            arrived.update((row["receipt"], row["shard"], row["at"]) for row in rows)
         for found in some:
             if not all((name, *found.at) in arrived for name in found.receipts):
                 shard, offset = found.at

@@ -22,7 +22,7 @@ import orjson
 from deploy.dead_letters import Letter, Name, Selection, chosen, letters, mark
 from deploy.rereading import Rereading, reread
 from deploy.settings import Settings
-from deploy.tables import Tables
+from deploy.tables import Tables, lists
 from deploy.version import VERSION
 from ingest.publisher import KafkaPublisher
 from streams.contracts import codec
@@ -177,9 +177,11 @@ async def _known(tables: Tables, events: Sequence[Event]) -> frozenset[str]:
     if not events:
         return frozenset()
     times = [event["occurred_at"] for event in events]
-    ids = ", ".join(f"'{one}'" for one in {event["id"] for event in events})
-    rows = await tables.rows(KNOWN.format(ids=ids), first=min(times), last=max(times))
-    return frozenset(row["id"] for row in rows)
+    known: set[str] = set()
+    for ids in lists({event["id"] for event in events}):
+        rows = await tables.rows(KNOWN.format(ids=ids), first=min(times), last=max(times))
+        known.update(row["id"] for row in rows)
+    return frozenset(known)
 
 
 def _pieces(events: Sequence[Event], shards: int) -> Iterator[tuple[int, list[bytes]]]:

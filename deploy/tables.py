@@ -3,7 +3,8 @@
 import asyncio
 import json
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,6 +12,9 @@ import aiohttp
 
 from sinks.settings import ClickHouseConnection
 from streams.contracts.errors import TodokeError
+
+QUERY_TEXTS = 4000
+"""Texts that one query may list. ClickHouse reads no more than 262,144 bytes of one (``max_query_size``)."""
 
 
 class ClickHouseUnreachableError(TodokeError):
@@ -99,6 +103,19 @@ class Tables:
         if answer.status != 200:  # noqa: PLR2004 - HTTP's own word for ok
             raise QueryError(f"{where} answered {answer.status}: {text.strip()[:500]}")
         return text
+
+
+def quoted(text: str) -> str:
+    """Write a string literal of SQL."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def lists(texts: Iterable[str]) -> Iterator[str]:
+    """Write texts of up to some 60 bytes as lists for ``in (…)``, each short enough for one query; none for no text."""
+    rest = iter(texts)
+    while some := list(islice(rest, QUERY_TEXTS)):
+        yield ", ".join(map(quoted, some))
 
 
 def _trust(connection: ClickHouseConnection) -> ssl.SSLContext:
