@@ -8,20 +8,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import msgspec
 from aiokafka.errors import KafkaError
 
 from streams.answer import found
-from streams.archive import Archive
 from streams.contracts.clock import rfc3339
-from streams.contracts.codec import decode
-from streams.contracts.errors import ConfigurationError, FormError, PublishError, TodokeError
-from streams.contracts.sections import Inbox, Loss
+from streams.contracts.errors import ConfigurationError, PublishError, TodokeError
+from streams.contracts.sections import Loss
 from streams.diversions import Diversions
-from streams.inbox import entered_at
 from streams.loading import Loaded, load
 from streams.log import Extent
 from streams.outbox import ForeignRecordError, OutboxEnd
+from streams.recognition import Recognition
 from streams.restoration import finished, restored
 from streams.state import BEGINNING, PartitionState
 from streams.surroundings import Surroundings
@@ -30,9 +27,6 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 """Between two tries to begin a shard while Kafka does not answer, or takes nothing."""
-
-RECEIPTS_FROM = 20
-"""Inbox records whose receipts tell whether the archive knows this inbox. Not every record has one."""
 
 
 @dataclass(slots=True)
@@ -55,13 +49,6 @@ class Work:
         self.holes.append(hole)
         self.next = to
         return hole
-
-
-class _Receipt(msgspec.Struct, gc=False):
-    receipt: str
-
-
-_receipts = msgspec.json.Decoder(_Receipt)
 
 
 class Beginning:
@@ -87,6 +74,7 @@ class Beginning:
         self._around = surroundings
         self._asked_to_give_up = given_up
         self._failed = failed
+        self._recognition = Recognition(number, surroundings)
         self.steps = 0
         """Grows as long as the beginning comes further."""
         self.asks = False
@@ -146,7 +134,7 @@ class Beginning:
         if loaded.restoring:
             await self._restore(loaded)
             return None
-        if await self.is_other_inbox(state, inbox):
+        if await self._recognition.is_other_inbox(state, inbox):
             await self._found_anew(loaded, inbox)
             return None
         around.metrics.load_seconds.labels(str(self._number)).observe(time.monotonic() - started)
@@ -165,7 +153,10 @@ class Beginning:
 
     def pass_over(self, work: Work, to: int) -> None:
         """Go on at an offset behind records that are lost, and tell everybody."""
-        hole = work.pass_over(to)
+        self._tell_lost(work.pass_over(to))
+        self._around.changed()
+
+    def _tell_lost(self, hole: range) -> None:
         logger.error(
             "Shard %d: the inbox no longer holds offsets %d to %d, they are lost; it goes on behind them",
             self._number,
@@ -173,31 +164,6 @@ class Beginning:
             hole.stop - 1,
         )
         self._around.metrics.losses.labels(str(self._number)).inc(len(hole))
-        self._around.changed()
-
-    # Is the inbox the one that the log answers?
-
-    async def is_other_inbox(self, state: PartitionState, inbox: Extent) -> bool:
-        """Tell whether the inbox was made anew since the last answer, even if it has grown beyond that place.
-
-        The last answer carries the time at which its inbox record entered the log, to the millisecond: another one at
-        the same offset has another time. Where retention took that record, nothing is to be seen; but what was made
-        anew begins at 0.
-        """
-        stamp = state.chain.stamp
-        if stamp is None:
-            return False
-        if inbox.end <= stamp:
-            return True
-        return stamp >= inbox.begin and await self._entered(stamp) != state.time
-
-    async def _entered(self, offset: int) -> str | None:
-        """Tell when an inbox record entered the log; ``None`` where there is no record with this offset."""
-        if offset < 0:
-            return None
-        async for record in self._around.log.read(self._around.topics.inbox.name, self._number, offset, offset + 1):
-            return entered_at(record.timestamp / 1000)
-        return None
 
     # Founding.
 
@@ -223,38 +189,35 @@ class Beginning:
         """Open the first epoch of an empty log, after a look into the archive whether there was another log before."""
         around = self._around
         archive = around.archive
-        behind, newest = inbox.begin - 1, None
+        behind, losses, restoring = inbox.begin - 1, list[Loss](), False
         self.asks = archive is not None
-        if archive is not None and (newest := await archive.newest(self._number, around.shards)) is not None:
-            logger.warning(
-                "Shard %d: the outbox is empty, but ClickHouse has events of it, up to %s: what was known is restored "
-                "from there",
-                self._number,
-                newest,
-            )
-            behind = await self._last_answered(archive, inbox)
+        if archive is not None:
+            newest = await archive.newest(self._number, around.shards)
+            stamp = await archive.answered(self._number)
+            if stamp is not None and await self._recognition.is_known(archive, inbox, stamp):
+                # Only the outbox is lost. Also where it had no event, what it answered is not to be answered again.
+                behind, restoring = stamp, True
+            elif stamp is not None and stamp < behind:
+                losses.append(self._lost_meanwhile(range(stamp + 1, inbox.begin)))
+            if newest is not None:
+                restoring = True
+                logger.warning(
+                    "Shard %d: the outbox is empty, but ClickHouse has events of it, up to %s: what was known is "
+                    "restored from there",
+                    self._number,
+                    newest,
+                )
         elif around.settings.rebuild is False:
             logger.warning(
                 "Shard %d: what ClickHouse may know of it is not asked, as worker.rebuild says", self._number
             )
-        value = found(behind, None, BEGINNING, [], restoring=newest is not None)
-        await self._found(value, behind, loaded.end)
+        await self._found(found(behind, None, BEGINNING, losses, restoring=restoring), behind, loaded.end)
 
-    async def _last_answered(self, archive: Archive, inbox: Extent) -> int:
-        """Find the inbox offset behind which nothing is answered: only the outbox may be lost, and not the inbox."""
-        nothing = inbox.begin - 1
-        stamp = await archive.answered(self._number)
-        if stamp is None or not inbox.begin <= stamp < inbox.end:
-            return nothing
-        names: set[str] = set()
-        start = max(inbox.begin, stamp + 1 - RECEIPTS_FROM)
-        async for record in self._around.log.read(self._around.topics.inbox.name, self._number, start, stamp + 1):
-            try:
-                section = decode(record.value or b"").section(Inbox.RECEIPTS)
-                names.update(part.receipt for part in _receipts.decode_lines(section))
-            except (FormError, msgspec.DecodeError):
-                continue  # it went to the dead letters, and tells no receipt
-        return stamp if names and await archive.knows_receipts(names) else nothing
+    def _lost_meanwhile(self, hole: range) -> Loss:
+        """Tell of what retention took from the inbox as well, while no worker was there to answer it."""
+        self._tell_lost(hole)
+        now = rfc3339(self._around.clock.now())
+        return Loss(shard=self._number, first=hole.start, last=hole.stop - 1, found_at=now)
 
     async def _found(self, value: bytes, stamp: int, end: int) -> None:
         async with self._writing(end) as outbox:
@@ -292,7 +255,7 @@ class Beginning:
                         return
                     await asyncio.sleep(0)  # folding takes a while, and heartbeats are to be sent
             # The last record of a log tells when the inbox record of its stamp entered the inbox, if there is one.
-            outbox.append(finished(chain, await self._entered(stamp) or at), stamp)
+            outbox.append(finished(chain, await self._recognition.entered(stamp) or at), stamp)
         logger.warning(
             "Shard %d: restored %d lifecycles from %d events of ClickHouse in %.1f s",
             self._number,

@@ -54,8 +54,14 @@ class Footing:
         self._certain = at_beginning
         self._continued = 0
 
-    def stepped(self, link: Link, last_stamp: int | None) -> None:
-        """Take note of a record that counted, and of the stamp before it."""
+    def stepped(self, link: Link, last_stamp: int | None, *, is_first: bool = False) -> None:
+        """Take note of a record that counted, of the stamp before it, and whether it is the first one of the log.
+
+        The first one may be all that is left of a longer log, and a stray. But where its writer found the log empty,
+        nothing was before it: so a log goes on that retention has emptied.
+        """
+        if is_first and link.founding and link.previous is None:
+            self._certain = True
         if not self._certain:
             self._continued = self._continued + 1 if link.previous == last_stamp else 0
             self._certain = self._continued >= CERTAIN_AFTER
@@ -97,7 +103,7 @@ async def load(
         record = decode(value)
         last_stamp = state.chain.stamp
         if state.apply(record):
-            footing.stepped(Link.of(record.header), last_stamp)
+            footing.stepped(Link.of(record.header), last_stamp, is_first=found.offset == extent.begin)
             restoring = is_restoring(record)
             if diversions is not None:
                 diversions.note(record.header["counts"])
@@ -106,7 +112,8 @@ async def load(
         if given_up():
             break
         await asyncio.sleep(0)  # a large record takes a while, and heartbeats are to be sent
-    progress.tell_end(state)
+    else:
+        progress.tell_end(state)
     return Loaded(state=state, end=extent.end, written_at=written_at, restoring=restoring)
 
 

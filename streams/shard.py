@@ -17,6 +17,7 @@ from streams.diversions import DivertedTooMuchError
 from streams.inbox import InboxRecord
 from streams.log import Extent
 from streams.outbox import CLOSE_SECONDS, ForeignRecordError
+from streams.recognition import Recognition
 from streams.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Shard:
         self._stood = 0.0
         self._answered_when_seen: int | None = None
         self._come_when_seen = -1
+        self._recognition = Recognition(number, surroundings)
         self._beginning = Beginning(number, surroundings, given_up=lambda: self._closing, failed=self._failed)
         self._keeper = asyncio.create_task(self._keep(), name=f"shard {number}")
 
@@ -153,14 +155,20 @@ class Shard:
 
     # What the watch over all shards asks.
 
-    def observe(self, extent: Extent, seconds: float) -> None:
-        """Take note of how far the inbox goes, ``seconds`` after the last time."""
+    def observe(self, extent: Extent, position: int | None, seconds: float) -> None:
+        """Take note of how far the inbox goes.
+
+        Args:
+            extent: of the inbox; what came since may have been answered meanwhile.
+            position: of the shard when that was asked for.
+            seconds: since the last time.
+        """
         work = self._work
         if work is None:
             self._watch_beginning(seconds)
             return
         self._around.metrics.lag.labels(self._label).set(max(0, extent.end - work.next))
-        if extent.end < work.next:
+        if position is not None and extent.end < min(position, work.next):
             self._begin_again("inbox recreated")
         elif extent.begin > work.next:
             self._beginning.pass_over(work, extent.begin)
@@ -273,7 +281,7 @@ class Shard:
                 self._begin_again("written by another worker meanwhile")
                 return
             inbox = await around.log.extent(around.topics.inbox.name, self.number)
-            if await self._beginning.is_other_inbox(work.state, inbox):
+            if await self._recognition.is_other_inbox(work.state, inbox):
                 self._begin_again("inbox recreated")
                 return
             self._suspended = False

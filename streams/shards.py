@@ -95,8 +95,9 @@ class Shards:
         looked = loop.time()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            positions = {number: shard.position for number, shard in self._shards.items()}
             try:
-                extents = await log.extents(topic, list(self._shards))
+                extents = await log.extents(topic, positions)
             except KafkaError as error:
                 logger.debug("Kafka does not tell how far the inbox goes: %r", error)
                 looked = loop.time()
@@ -104,7 +105,7 @@ class Shards:
             now = loop.time()
             for number, extent in extents.items():
                 if number in self._shards:
-                    self._shards[number].observe(extent, now - looked)
+                    self._shards[number].observe(extent, positions[number], now - looked)
             looked = now
 
     async def close(self) -> None:

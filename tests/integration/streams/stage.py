@@ -90,10 +90,10 @@ class Stage:
         async with self.admin() as admin:
             await admin.delete_topics([topic.name])
 
-    async def cut_inbox(self, shard: int, before: int) -> None:
-        """Have the broker forget what stands before an offset."""
+    async def cut(self, topic: Topic, before: int = -1, *, shard: int = 0) -> None:
+        """Have the broker forget what stands before an offset, as retention does; without one, everything."""
         async with self.admin() as admin:
-            await admin.delete_records({TopicPartition(self.topics.inbox.name, shard): RecordsToDelete(before)})
+            await admin.delete_records({TopicPartition(topic.name, shard): RecordsToDelete(before)})
 
     @contextlib.asynccontextmanager
     async def producer(self, **options: Any) -> AsyncIterator[AIOKafkaProducer]:

@@ -17,6 +17,7 @@ from streams.contracts.errors import ConfigurationError
 from streams.contracts.events import Event
 from streams.contracts.sections import Outbox
 from streams.inbox import InboxRecord
+from streams.log import Log
 from streams.quarantine import Quarantine
 from streams.role import WorkerEndedError
 from streams.shard import StalledError
@@ -291,7 +292,7 @@ async def test_what_retention_took_is_told_and_work_goes_on(stage: Stage) -> Non
     await stage.put(chunks[:3])
     await stage.work_off()
     await stage.put(chunks[3:])
-    await stage.cut_inbox(0, 6)
+    await stage.cut(stage.topics.inbox, 6)
 
     await stage.work_off()
 
@@ -307,7 +308,7 @@ async def test_an_inbox_that_retention_emptied_is_idle(stage: Stage) -> None:
     await stage.put([make_chunk(events[:10])])
     await stage.work_off()
     await stage.put([make_chunk(events[10:20])])
-    await stage.cut_inbox(0, 2)
+    await stage.cut(stage.topics.inbox, 2)
     await stage.work_off()
     await stage.put([make_chunk(events[20:])])
     await stage.work_off()
@@ -384,6 +385,24 @@ async def test_a_worker_notices_that_its_inbox_was_made_anew(stage: Stage) -> No
             return await stage.told()
 
         await eventually(told, lambda told: stamps(told) == [-1, 0, 1, 2, 3, -1, 0], within=60)
+
+    assert unique_ids(await stage.told()) == once(*events)
+
+
+async def test_an_extent_that_is_told_late_is_not_taken_for_another_inbox(stage: Stage) -> None:
+    """Between the broker's answer and the look at it the worker may have answered further records."""
+    events = mails(0, 20)
+    async with stage.running() as worker:
+        await stage.put([make_chunk(events[:10])])
+        await worker.until_idle()
+        shard = worker._shards._shards[0]
+        position = shard.position
+        async with Log(stage.connection) as log:
+            extent = await log.extent(stage.topics.inbox.name, 0)
+        await stage.put([make_chunk(events[10:])])
+        await worker.until_idle()
+        shard.observe(extent, position, 0.5)
+        assert shard._cause is None
 
     assert unique_ids(await stage.told()) == once(*events)
 

@@ -1,12 +1,15 @@
 """Loading from a real log, and keeping it loadable."""
 
+import logging
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from aiokafka import AIOKafkaProducer
 
 from streams.answer import answer, found
+from streams.contracts.chain import Link
 from streams.contracts.clock import rfc3339
-from streams.contracts.codec import FORM_HEADER, decode
+from streams.contracts.codec import FORM_HEADER, decode, encode
 from streams.inbox import InboxRecord
 from streams.loading import CERTAIN_AFTER, load
 from streams.log import Log
@@ -60,6 +63,36 @@ async def test_a_horizon_is_loaded_and_not_what_was_before_it(stage: Stage) -> N
     assert (loaded.state.chain.stamp, loaded.state.chain.linked, loaded.end) == (599, True, 601)
     assert loaded.written_at is not None
     assert abs(loaded.written_at - times[-1]) < timedelta(milliseconds=2)
+
+
+async def test_a_log_that_was_emptied_is_followed_as_strictly_as_one_that_begins(stage: Stage) -> None:
+    """What stands behind a record that got lost does not count, or the inbox record of the lost one would be passed."""
+    await write_history(stage, [datetime.now(UTC)] * 3)
+    await stage.cut(stage.topics.outbox)
+    founding = found(2, None, BEGINNING, [])
+    first, _, third = (
+        encode({**link.header(), "time": BEGINNING, "counts": {}}, {})
+        for link in (
+            Link(epoch=decode(founding).header["epoch"], stamp=stamp, previous=stamp - 1) for stamp in (3, 4, 5)
+        )
+    )
+    await stage.put([founding, first, third], topic=stage.topics.outbox)
+    async with Log(stage.connection) as log:
+        loaded = await load(log, stage.topics.outbox.name, 0, HORIZON_HOURS)
+
+    assert (loaded.state.chain.stamp, loaded.state.chain.linked) == (3, True)
+
+
+async def test_a_load_that_is_given_up_does_not_say_that_it_loaded(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    await write_history(stage, [datetime.now(UTC)] * 3)
+    async with Log(stage.connection) as log:
+        with caplog.at_level(logging.INFO):
+            await load(log, stage.topics.outbox.name, 0, HORIZON_HOURS, given_up=lambda: True)
+            assert "Loaded" not in caplog.text
+            await load(log, stage.topics.outbox.name, 0, HORIZON_HOURS)
+            assert "Loaded shard 0: 3 lifecycles" in caplog.text
 
 
 class HandClock:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import orjson
 import pytest
 import pytest_asyncio
 
@@ -13,11 +14,14 @@ from sinks.clickhouse.history import ClickHouseHistory
 from sinks.clickhouse.migrations import migrate
 from sinks.settings import ClickHouseConnection
 from streams.contracts.clock import rfc3339
+from streams.contracts.dead_letter import Reason
 from streams.contracts.errors import ConfigurationError
 from streams.contracts.events import Event
-from streams.contracts.sections import Outbox
+from streams.contracts.sections import Outbox, ReceiptPart
 from streams.contracts.topics import Topic
-from tests.chunks import make_chunk, make_event
+from streams.inbox import InboxRecord
+from streams.quarantine import Quarantine
+from tests.chunks import RECEIVED, make_chunk, make_event
 from tests.eventually import eventually
 from tests.integration.sinks.clickhouse import Tables
 from tests.integration.sinks.running import Place, drain
@@ -127,6 +131,55 @@ async def test_where_only_the_outbox_was_lost_the_inbox_is_not_answered_again(pi
     # Started once more, the worker does not take the inbox for another one.
     await pipeline.work_off()
     assert (await stage.told()).chain.stamp == 3
+
+
+async def test_an_inbox_whose_end_tells_no_receipt_is_not_answered_again(pipeline: Pipeline) -> None:
+    """A shard may have got nothing for hours but notes of which posts were answered."""
+    stage, events = pipeline.stage, history(1)
+    note = orjson.dumps({"instance": "0" * 20, "through": 1, "abandoned": []}) + b"\n"
+    await stage.put([make_chunk(events), *[make_chunk(answered=note)] * 50])
+    await pipeline.work_off()
+    await pipeline.lose(stage.topics.outbox)
+    await pipeline.work_off()
+
+    await pipeline.assert_exact(events)
+
+
+async def test_dead_letters_alone_are_not_answered_again_either(pipeline: Pipeline) -> None:
+    stage = pipeline.stage
+    post = ReceiptPart(
+        receipt=f"{1:032x}", source="cmc", received_at=RECEIVED, accepted=1, events=0, dead_letters=1, part=0
+    )
+    place = InboxRecord(topic="", shard=-1, offset=-1, at=RECEIVED, value=b"")
+    letter = Quarantine(place, "1.0").letter(b"no event", Reason.BODY_UNREADABLE, "not JSON")
+    await stage.put([make_chunk(dead_letters=letter, receipts=[post])])
+    await pipeline.work_off()
+    await pipeline.lose(stage.topics.outbox)
+    await pipeline.work_off()
+
+    await pipeline.assert_exact([])
+    assert await pipeline.tables.number("select count() from dead_letters") == 1
+    assert (await stage.told()).chain.stamp == 0
+
+
+async def test_what_retention_took_while_no_worker_was_there_is_told(pipeline: Pipeline) -> None:
+    """Away for longer than the outbox is kept: it is empty, and the inbox has lost what nobody answered."""
+    stage, events = pipeline.stage, history(1)
+    await stage.put([make_chunk(events)])
+    await pipeline.work_off()
+    lost = make_event(message_id="lost@example.com", receipt=f"{5:032x}")
+    last = await stage.put([make_chunk([lost])] * 3)
+    await stage.cut(stage.topics.outbox)
+    await stage.cut(stage.topics.inbox)
+    late = make_event(message_id="late@example.com", receipt=f"{6:032x}")
+    await stage.put([make_chunk(again(events, 2)), make_chunk([late])])
+    await pipeline.work_off()
+
+    await pipeline.assert_exact([*events, late])
+    assert [(loss["first"], loss["last"]) for loss in (await stage.told()).rows(Outbox.LOSSES)] == [(1, last)]
+    assert await pipeline.tables.rows("select first, last from losses where topic = 'inbox'") == [
+        {"first": 1, "last": last}
+    ]
 
 
 class Dying(ClickHouseHistory):
