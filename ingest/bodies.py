@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -168,21 +169,26 @@ def read_multipart(raw: bytes, content_type: str) -> dict[str, bytes]:
     Raises:
         UnreadableError: there is no part with a name, or there are too many.
     """
-    boundary = _BOUNDARY.search(content_type)
-    values = {}
-    if boundary is not None:
-        delimiter = re.escape(boundary[1].encode("utf-8", "surrogateescape"))
-        parts = re.split(rb"\r?\n--" + delimiter, b"\n" + raw, maxsplit=PARAMETERS + 2)
-        if len(parts) > PARAMETERS + 2:
-            raise UnreadableError(f"the body has more than {PARAMETERS} parts")
-        for part in parts[1:]:
-            head, *value = _BLANK_LINE.split(part, maxsplit=1)
-            name = _PART_NAME.search(head)
-            if name is not None and value:
-                values[name[1].decode("utf-8", "replace")] = value[0]
+    values = {name.decode("utf-8", "replace"): value for _, name, value in _parts(raw, content_type)}
     if not values:
         raise UnreadableError("the body is not multipart/form-data with the boundary that its Content-Type announces")
     return values
+
+
+def _parts(raw: bytes, content_type: str) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """List the parts that have a name: the whole part, name, value."""
+    boundary = _BOUNDARY.search(content_type)
+    if boundary is None:
+        return
+    delimiter = re.escape(boundary[1].encode("utf-8", "surrogateescape"))
+    parts = re.split(rb"\r?\n--" + delimiter, b"\n" + raw, maxsplit=PARAMETERS + 2)
+    if len(parts) > PARAMETERS + 2:
+        raise UnreadableError(f"the body has more than {PARAMETERS} parts")
+    for part in parts[1:]:
+        head, *value = _BLANK_LINE.split(part, maxsplit=1)
+        name = _PART_NAME.search(head)
+        if name is not None and value:
+            yield part, name[1], value[0]
 
 
 _BOUNDARY = re.compile(r'boundary="?([^";\s]{1,70})', re.IGNORECASE)
@@ -206,8 +212,22 @@ def find_key(raw: bytes) -> str | None:
     return None
 
 
+def without_form_key(raw: bytes) -> bytes:
+    """Take every ``api_key`` out of a form that can be read, however its name is written."""
+    name = API_KEY.encode()
+    return b"&".join(pair for pair in raw.strip().split(b"&") if _percent_decoded(pair.partition(b"=")[0]) != name)
+
+
+def without_part_key(raw: bytes, content_type: str) -> bytes:
+    """Take every ``api_key`` out of a multipart body that can be read, however its part is written."""
+    for part, name, _ in _parts(raw, content_type):
+        if name == API_KEY.encode():
+            raw = raw.replace(part, b"")
+    return raw
+
+
 def without_key(raw: bytes) -> bytes:
-    """Blank out every ``api_key`` in bytes of whatever form, readable or not, before they are kept."""
+    """Blank out every ``api_key`` in bytes of whatever form, as far as it is found in what may be unreadable."""
     raw = _KEY_IN_JSON.sub(rb'\1""', raw)
     raw = _KEY_IN_FORM.sub(rb"\1", raw)
     return _KEY_IN_PART.sub(rb"\1", raw)

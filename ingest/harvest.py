@@ -193,13 +193,16 @@ def texts(record: object) -> dict[str, str]:
     """Give a record as texts by name: the same object where that is what it is, as nearly always.
 
     Raises:
-        AsideError: it is no object.
+        AsideError: it is no object, or one of its values is nested too deeply to be written again.
     """
     if not isinstance(record, dict):
         raise AsideError(Reason.RECORD_SHAPE, "it is no object")
     if set(map(type, record.values())) <= _TEXTS:
         return record
-    return {name: text(value) for name, value in record.items()}
+    try:
+        return {name: text(value) for name, value in record.items()}
+    except UnreadableError as error:
+        raise AsideError(Reason.RECORD_SHAPE, str(error).replace("the body", "a value")) from error
 
 
 def text(value: object) -> str:

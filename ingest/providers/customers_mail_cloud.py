@@ -8,7 +8,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ingest.bodies import API_KEY, UnreadableError, read_form, read_json, read_multipart, without_key
+from ingest.bodies import (
+    API_KEY,
+    UnreadableError,
+    read_form,
+    read_json,
+    read_multipart,
+    without_form_key,
+    without_part_key,
+)
 from ingest.event import Event
 from ingest.harvest import AsideError, Context, Harvest, Identities, Parcel, Reject, Times, check_key, dump, text, texts
 from streams.contracts import identity
@@ -77,10 +85,12 @@ class CustomersMailCloud:
     def unpack(self, raw: bytes, content_type: str) -> Parcel:
         """Read a body: JSON or a form, in which ``event`` is JSON text; where the type says neither, by its looks."""
         if _MULTIPART.match(content_type):
-            return _of_parameters(read_multipart(raw, content_type), raw)
+            parts = read_multipart(raw, content_type)
+            return _of_parameters(parts, without_part_key(raw, content_type) if API_KEY in parts else raw)
         is_json = _JSON.match(content_type) or (not _FORM.match(content_type) and raw.lstrip()[:1] in (b"{", b"["))
         if not is_json:
-            return _of_parameters(read_form(raw), raw)
+            parameters = read_form(raw)
+            return _of_parameters(parameters, without_form_key(raw) if API_KEY in parameters else raw)
         content = read_json(raw)
         if not isinstance(content, dict) or API_KEY not in content:
             return Parcel(content=content, raw=raw)
@@ -103,14 +113,19 @@ class CustomersMailCloud:
 
 
 def _of_parameters(parameters: Mapping[str, bytes], raw: bytes) -> Parcel:
-    """Take the parameters of a form for the keys of the JSON that the provider would have sent instead."""
+    """Take the parameters of a form for the keys of the JSON that the provider would have sent instead.
+
+    Args:
+        parameters: of the form.
+        raw: the body without any key.
+    """
     content: dict[str, Any] = {
         name: value.decode("utf-8", "replace") for name, value in parameters.items() if name != "event"
     }
     api_key = content.pop(API_KEY, None)
     if "event" in parameters:
         content["event"] = parameters["event"]
-    return Parcel(content=content, api_key=api_key, raw=raw if api_key is None else without_key(raw))
+    return Parcel(content=content, api_key=api_key, raw=raw)
 
 
 def _opened(content: Any) -> tuple[str, str, list[Any]]:

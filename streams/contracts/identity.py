@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 
 SEPARATOR = "\x1f"
-"""US (U+001F) between the parts of a key or an identity: no address, id or name contains it."""
+"""US (U+001F) between the parts of a key or an identity. What makes a key must not contain it; a reason may."""
 
 
 def message_id(raw: str) -> str:
@@ -33,5 +33,9 @@ def event_id(parts: Sequence[str], multiplicity: int = 0) -> str:
 
     A cryptographic hash, since who can choose a colliding event could make another one vanish as its duplicate.
     """
-    words = SEPARATOR.join(parts) if not multiplicity else SEPARATOR.join((*parts, str(multiplicity)))
-    return hashlib.blake2b(words.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    if multiplicity:
+        parts = (*parts, str(multiplicity))
+    words, person = SEPARATOR.join(parts), b""
+    if words.count(SEPARATOR) >= len(parts):  # stands inside of a part, which could so pass for several
+        words, person = "".join([f"{len(part)}:{part}" for part in parts]), b"lengths"
+    return hashlib.blake2b(words.encode("utf-8", "surrogatepass"), digest_size=16, person=person).hexdigest()

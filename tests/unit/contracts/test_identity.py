@@ -44,6 +44,24 @@ def test_parts_do_not_run_into_each_other(parts: list[str]) -> None:
     assert event_id([*parts, ""]) != event_id(parts)
 
 
+@pytest.mark.parametrize(
+    ("one", "multiplicity", "other"),
+    [
+        (("a", "b", "c"), 0, ("a", "b\x1fc", "")),
+        (("a", "b", "c"), 0, ("a\x1fb", "c", "")),
+        (("a", "", "b"), 0, ("a", "\x1f", "b")),
+        (("a", "b"), 1, ("a", "b\x1f1")),
+        (("app", "id", "7"), 0, ("app", "id\x1f7", "")),
+        (("a\x1f", "b"), 0, ("a", "\x1fb")),
+    ],
+)
+def test_a_separator_in_a_part_makes_no_other_event_of_it(
+    one: tuple[str, ...], multiplicity: int, other: tuple[str, ...]
+) -> None:
+    """A reason holds what a foreign mail server says; it must not be able to make another event vanish."""
+    assert event_id(one, multiplicity) != event_id(other)
+
+
 def test_two_equal_events_of_one_post_are_two() -> None:
     assert len({event_id(PARTS, number) for number in range(10)}) == 10
 

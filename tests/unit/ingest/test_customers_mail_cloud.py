@@ -121,6 +121,37 @@ def test_the_key_is_taken_out_of_what_is_kept(content_type: str) -> None:
     assert "s3cret" not in repr(parcel.content)
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        b"%61pi_key=s3cret&event_type=later",
+        b"event_type=later&api_ke%79=s3cret&API=1",
+        b" api_key=s3cret&event_type=later&api%5fkey=s3cret",
+    ],
+)
+def test_a_key_whose_name_is_written_oddly_is_not_kept(form: bytes) -> None:
+    parcel = CMC.unpack(form, FORM)
+    assert parcel.api_key == "s3cret"
+    assert b"s3cret" not in parcel.raw
+    assert b"event_type=later" in parcel.raw
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b'Content-Disposition: form-data; NAME="api_key"',
+        b'content-disposition: form-data; name="api_key"' + b"\r\nX-More: 1" * 12,
+        b'Content-Disposition: form-data; name="api_key"; filename="%b"' % (b"f" * 1200),
+    ],
+)
+def test_a_key_in_an_odd_part_is_not_kept(head: bytes) -> None:
+    raw = b"--b\r\n" + head + b'\r\n\r\ns3cret\r\n--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n--b--'
+    parcel = CMC.unpack(raw, "multipart/form-data; boundary=b")
+    assert parcel.api_key == "s3cret"
+    assert b"s3cret" not in parcel.raw
+    assert b'name="x"\r\n\r\n1\r\n' in parcel.raw
+
+
 def test_a_body_without_a_key_is_kept_to_the_letter() -> None:
     raw = post(RECORD) + b"  \n"
     assert CMC.unpack(raw, JSON).raw is raw

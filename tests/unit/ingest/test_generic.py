@@ -51,6 +51,13 @@ def test_one_bad_line_spoils_no_other(context: Context) -> None:
     ]
 
 
+def test_a_line_nested_beyond_measure_spoils_no_other(context: Context) -> None:
+    deep = orjson.dumps({**EVENT, "reason": 0}).replace(b'"reason":0', b'"reason":' + b"[" * 400 + b"]" * 400)
+    found = harvest(deep + b"\n" + orjson.dumps(EVENT), context, LINES[0])
+    assert [event.type for event in found.events] == ["delivered"]
+    assert [(reject.reason, reject.raw) for reject in found.rejects] == [(Reason.RECORD_SHAPE, deep)]
+
+
 def test_a_sender_that_names_its_events_is_believed(context: Context) -> None:
     event = one(context, id="order-7/1")
     assert event.id == event_id(("cmc", "id", "order-7/1"))
