@@ -53,7 +53,7 @@ def test_a_select_is_cut_at_its_format(text: bytes, before: bytes, after: bytes,
         (b"INSERT INTO t FORMAT CSV\r\n1", b"INSERT INTO t ", "CSV", b"1"),
         (b'INSERT INTO t FORMAT JSONEachRow {"a": 1}', b"INSERT INTO t ", "JSONEachRow", b'{"a": 1}'),
         (b"INSERT INTO t FORMAT TSV", b"INSERT INTO t ", "TSV", b""),
-        (b"INSERT INTO t SETTINGS a = 1 FORMAT TSV\n1", b"INSERT INTO t SETTINGS a = 1 ", "TSV", b"1"),
+        (b"INSERT INTO settings FORMAT TSV\n1", b"INSERT INTO settings ", "TSV", b"1"),
         (b"INSERT INTO format.values FORMAT TSV\n1", b"INSERT INTO format.values ", "TSV", b"1"),
         (b"INSERT INTO values VALUES (1)", b"INSERT INTO values ", "Values", b" (1)"),
         (b"INSERT INTO {t:Identifier} VALUES (1)", b"INSERT INTO {t:Identifier} ", "Values", b" (1)"),
@@ -67,6 +67,16 @@ def test_a_select_is_cut_at_its_format(text: bytes, before: bytes, after: bytes,
 )
 def test_an_insert_is_cut_where_its_rows_begin(text: bytes, statement: bytes, format_: str, rows: bytes) -> None:
     assert read_statement(text) == Insert(text=statement, format=format_, rows=rows)
+
+
+def test_the_settings_of_an_insert_stand_apart() -> None:
+    text = b"INSERT INTO t.settings (settings) SETTINGS a = 1, b = 'FORMAT' FORMAT TSV\n1"
+    assert read_statement(text) == Insert(
+        text=b"INSERT INTO t.settings (settings) ", settings=b"SETTINGS a = 1, b = 'FORMAT' ", format="TSV", rows=b"1"
+    )
+    assert read_statement(b"INSERT INTO t SETTINGS a = 1 VALUES (2)") == Insert(
+        text=b"INSERT INTO t ", settings=b"SETTINGS a = 1 ", format="Values", rows=b" (2)"
+    )
 
 
 def test_rows_are_not_read_as_sql() -> None:

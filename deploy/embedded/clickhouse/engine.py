@@ -7,25 +7,22 @@ thread.
 """
 
 import asyncio
-import contextlib
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar
 
 from deploy.embedded.clickhouse.configuration import write_configuration, write_first_configuration
 from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.progress import Progress
-from deploy.embedded.clickhouse.statements import Select, quoted
+from deploy.embedded.clickhouse.spool import Spool
+from deploy.embedded.clickhouse.statements import Insert, Select, quoted
 from deploy.embedded.errors import EmbeddedServerError
 
 T = TypeVar("T")
 
-_SPOOL_BUFFER = 2**20  # bytes of rows that are written at a time
 _KILL_PAUSE = 0.05  # seconds between two attempts to stop a query that has not begun yet
 
 # chDB comes with the defaults of clickhouse-local; these are a server's.
@@ -166,39 +163,13 @@ def _tagged(tag: str) -> str:
     return f"endsWith(Settings['log_comment'], {quoted(tag)})"
 
 
-@dataclass(frozen=True, slots=True)
-class _Insert:
-    """An INSERT whose rows are still coming."""
-
-    text: bytes
-    format: str
-    parameters: Mapping[str, str]
-    rows: BinaryIO
-
-
-def _spool(folder: Path) -> BinaryIO:
-    """Open a file without a name; what is written and read at once hardly reaches the disk."""
-    with _room():
-        return cast("BinaryIO", tempfile.TemporaryFile(dir=folder, buffering=_SPOOL_BUFFER))
-
-
-@contextlib.contextmanager
-def _room() -> Iterator[None]:
-    """Tell a full disk as ClickHouse does."""
-    try:
-        yield
-    except OSError as error:
-        raise ClickHouseError(243, "NOT_ENOUGH_SPACE", f"Cannot keep the rows of an INSERT: {error}") from error
-
-
 class Connection:
     """One connection to the engine. All methods block; one at a time."""
 
     def __init__(self, connection: Any, folder: Path) -> None:
         self._connection = connection
         self._folder = folder
-        self._insert: Any = None
-        self._begun = 0
+        self._insert: Spool | None = None
         self.set(_SERVER_DEFAULTS)
 
     def set(self, settings: Mapping[str, str]) -> None:
@@ -259,10 +230,13 @@ class Connection:
         finally:
             os.close(pipe)
 
-    def begin_insert(self, text: bytes, input_format: str, parameters: Mapping[str, str]) -> None:
-        """Begin an INSERT whose rows follow. The engine sees nothing of it before ``finish_insert``."""
-        self._begun = time.monotonic_ns()
-        self._insert = _Insert(text, input_format, parameters, rows=_spool(self._folder))
+    def begin_insert(self, insert: Insert, parameters: Mapping[str, str]) -> None:
+        """Begin an INSERT whose rows follow. The engine sees nothing of it before ``finish_insert``.
+
+        Raises:
+            ClickHouseError: there is no room for rows.
+        """
+        self._insert = Spool(self._folder, insert, parameters)
 
     def append(self, rows: bytes) -> None:
         """Keep rows, cut anywhere.
@@ -270,8 +244,7 @@ class Connection:
         Raises:
             ClickHouseError: there is no room for them.
         """
-        with _room():
-            self._insert.rows.write(rows)
+        self._begun_insert().append(rows)
 
     def finish_insert(self) -> Progress:
         """Insert what was handed over.
@@ -282,23 +255,25 @@ class Connection:
         Raises:
             ClickHouseError: the engine refused the rows, or it failed.
         """
-        insert, self._insert = self._insert, None
-        with insert.rows:
-            with _room():
-                insert.rows.seek(0)  # writes what is buffered, too
-            place = f"/dev/fd/{insert.rows.fileno()}"
-            infile = f"\nFROM INFILE '{place}' COMPRESSION 'none' FORMAT {insert.format}".encode()
-            try:
-                result = self._connection.query(insert.text + infile, "Null", params=dict(insert.parameters))
-            except RuntimeError as error:
-                raise ClickHouseError.from_engine(str(error).replace(f": (in file/uri {place})", "")) from None
-        return Progress.of(result, time.monotonic_ns() - self._begun)
+        insert = self._begun_insert()
+        try:
+            result = self._connection.query(insert.statement(), "Null", params=insert.parameters)
+        except RuntimeError as error:
+            raise ClickHouseError.from_engine(insert.without_place(str(error))) from None
+        finally:
+            self.cancel_insert()
+        return Progress.of(result, time.monotonic_ns() - insert.begun)
 
     def cancel_insert(self) -> None:
-        """Give up an INSERT: nothing of it is written."""
+        """Let go of the rows of an INSERT. May be called twice."""
         insert, self._insert = self._insert, None
         if insert is not None:
-            insert.rows.close()
+            insert.close()
+
+    def _begun_insert(self) -> Spool:
+        if self._insert is None:
+            raise RuntimeError("no INSERT was begun")
+        return self._insert
 
     def close(self) -> None:
         """Close the connection."""

@@ -81,7 +81,11 @@ class EmbeddedClickHouse(ServerProcess):
         """
         if self.pid is not None:
             raise RuntimeError("this server is running")
-        self._folder.lock().release()  # so that a folder in use is told by its own error
+        lock = self._folder.lock()  # so that a folder in use is told by its own error
+        try:
+            self._folder.conceal()  # what a killed server has announced: the next one may get its process id
+        finally:
+            lock.release()
         logged = size_of(self._log)
         self._process = await start_child(
             [

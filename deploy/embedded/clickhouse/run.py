@@ -1,11 +1,11 @@
 """One query, from its statement to the last byte of its result."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deploy.embedded.clickhouse.body import Body, Decoding
 from deploy.embedded.clickhouse.call import Call
@@ -100,7 +100,7 @@ class Run:
         except asyncio.CancelledError:
             if stoppable:
                 await self._stop(running)
-            await asyncio.wait([running])
+            await _end_of(running)
             raise
         await self.reply.write(content)
         return progress
@@ -108,7 +108,7 @@ class Run:
     async def insert(self, statement: Insert) -> Progress:
         """Take the rows as they come; nothing of them is inserted unless the whole body has arrived."""
         self.output_format()
-        return await self._write_rows(statement.text, statement.format, statement.rows, self.body)
+        return await self._write_rows(statement, self.body)
 
     async def insert_select(self, statement: InsertSelect) -> Progress:
         """Put the rows into a temporary table and select from that.
@@ -127,7 +127,7 @@ class Run:
             _, progress = await self._blocking(self.connection.query, sql, "Null", self.call.parameters)
             return progress
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def external(
         self, tables: Sequence[ExternalTable], *, body: Body | None = None, on_disk: bool = False
     ) -> AsyncIterator[None]:
@@ -145,25 +145,24 @@ class Run:
                 sql = f"CREATE TEMPORARY TABLE `{table.name}` ({table.structure}){engine}"
                 await self._blocking(self.connection.query, sql, "Null")
                 created.append(table.name)
-                await self._write_rows(f"INSERT INTO `{table.name}`".encode(), table.format, table.rows, body)
+                text = f"INSERT INTO `{table.name}`".encode()
+                await self._write_rows(Insert(text=text, format=table.format, rows=table.rows), body)
             yield
         finally:
             for name in created:
                 await self._blocking(self.connection.query, f"DROP TEMPORARY TABLE `{name}`", "Null")
 
-    async def _write_rows(self, text: bytes, input_format: str, rows: bytes, body: Body | None) -> Progress:
+    async def _write_rows(self, insert: Insert, body: Body | None) -> Progress:
         """Run an INSERT.
 
         Args:
-            text: the statement up to its rows.
-            input_format: the rows' format.
-            rows: their beginning.
+            insert: with the beginning of its rows.
             body: where they go on.
         """
         connection = self.connection
-        await self._blocking(connection.begin_insert, text, input_format, self.call.parameters)
+        await self._blocking(connection.begin_insert, insert, self.call.parameters)
         try:
-            await self._blocking(connection.append, rows)
+            await self._blocking(connection.append, insert.rows)
             if body is not None:
                 async for piece in body.rest():
                     await self._blocking(_decode_into, connection, body.decoding, piece)
@@ -193,5 +192,12 @@ async def _to_its_end(work: "asyncio.Future[T]") -> T:
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        await asyncio.wait([work])
+        await _end_of(work)
         raise
+
+
+async def _end_of(work: "asyncio.Future[Any]") -> None:
+    """Wait for work, however often cancelled meanwhile: its client may go while the server stops."""
+    while not work.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([work])

@@ -17,7 +17,10 @@ class Insert:
     """An INSERT whose rows follow the statement."""
 
     text: bytes
-    """The statement up to FORMAT or VALUES."""
+    """The statement up to its SETTINGS, or where there are none up to FORMAT or VALUES."""
+
+    settings: bytes = b""
+    """The clause SETTINGS, which stands before FORMAT or VALUES, or nothing."""
 
     format: str
     """The format of the rows."""
@@ -183,29 +186,44 @@ def _name(text: bytes, token: _Token) -> str:
 
 def _read_insert(text: bytes, tokens: Iterator[_Token]) -> Statement:
     """Read an INSERT up to where its rows begin, if rows follow it."""
-    named = False  # the table's name has been read, which may be any word
+    _skip_name(tokens)
     read: list[_Token] = []
     for token in tokens:
         read.append(token)
-        if not named:
-            named = token.kind in {"word", "name", "open"} and token.word not in {b"INTO", b"TABLE", b"FUNCTION"}
-            continue
         if token.depth or token.kind != "word" or text[token.start - 1 : token.start] == b".":
             continue
         if token.word == b"VALUES":
-            return Insert(text=text[: token.start], format="Values", rows=text[token.end :])
+            before, settings = _parted(text, read)
+            return Insert(text=before, settings=settings, format="Values", rows=text[token.end :])
         if token.word == b"FORMAT":
             name = next(tokens, None)
             if name is None:
                 break
-            return Insert(text=text[: token.start], format=_name(text, name), rows=_rows(text, name.end))
-        if token.word == b"FROM" and read[-2].word != b"DISTINCT":
+            before, settings = _parted(text, read)
+            return Insert(text=before, settings=settings, format=_name(text, name), rows=_rows(text, name.end))
+        if token.word == b"FROM" and not (read[:-1] and read[-2].word == b"DISTINCT"):
             following = next(tokens, None)
             if following is not None and following.word == b"INFILE":
                 raise ClickHouseError(78, "UNKNOWN_TYPE_OF_QUERY", "Query has infile and was sent directly to server")
         if token.word in _SELECTING:
             return _read_insert_select(text, [token, *tokens])
     return Other(text=text, keyword="INSERT", format=None)
+
+
+def _skip_name(tokens: Iterator[_Token]) -> None:
+    """Read up to the name of an INSERT's table, which may be any word."""
+    for token in tokens:
+        if token.kind in {"word", "name", "open"} and token.word not in {b"INTO", b"TABLE", b"FUNCTION"}:
+            return
+
+
+def _parted(text: bytes, read: list[_Token]) -> tuple[bytes, bytes]:
+    """Part what stands between an INSERT's table and its rows' format, the last token, into statement and settings."""
+    end = read[-1].start
+    for token in read:
+        if token.word == b"SETTINGS" and not token.depth and text[token.start - 1 : token.start] != b".":
+            return text[: token.start], text[token.start : end]
+    return text[:end], b""
 
 
 def _read_insert_select(text: bytes, tokens: list[_Token]) -> Statement:

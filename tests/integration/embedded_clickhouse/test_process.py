@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from deploy.embedded.clickhouse import EmbeddedClickHouse
-from deploy.embedded.errors import FolderInUseError, FolderVersionError, PortInUseError
+from deploy.embedded.errors import FolderInUseError, FolderVersionError, PortInUseError, ServerFailedError
 from tests.eventually import eventually
 from tests.integration.embedded_clickhouse.asking import ask, rows, value
 
@@ -58,6 +58,16 @@ async def test_data_and_port_survive_stop_and_kill(data: Path) -> None:
     assert await server.wait() == 0
 
 
+async def test_what_a_killed_server_announced_is_not_believed(data: Path) -> None:
+    async with EmbeddedClickHouse(data=data) as server:
+        server.kill()
+        await server.wait()
+    assert (data / "server.json").exists()
+    with pytest.raises(ServerFailedError):  # which may have got the process id of the killed one
+        await EmbeddedClickHouse(data=data, start_within=0.0).start()
+    assert not (data / "server.json").exists()
+
+
 async def test_a_stop_lets_queries_finish(data: Path) -> None:
     server = EmbeddedClickHouse(data=data)
     await server.start()
@@ -81,9 +91,9 @@ async def test_a_stop_cancels_what_does_not_finish(data: Path) -> None:
         "--stop-within",
         "0.5",
     ]
-    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
-    assert process.stdout is not None
-    url = (await process.stdout.readline()).decode().split()[-1]
+    process = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    url = (await process.stderr.readline()).decode().split()[-1]
     answering = asyncio.create_task(ask(url, SLOW))
     await eventually(lambda: value(url, RUNNING), lambda count: count == "1")
     process.send_signal(signal.SIGTERM)
