@@ -29,7 +29,9 @@ from tests.traffic.topics import committed_records
 IDLE_WITHIN = 240.0
 """Seconds from the last answer until everything must be worked off."""
 ROUND_WITHIN = 900.0
-"""Seconds for traffic and faults of one round, recovery included."""
+"""Seconds for traffic and faults of one round, recovery included, and more for very many events."""
+EVENTS_A_SECOND = 1000
+"""At least, while parts are killed."""
 JOURNALLED = "form"
 """The source whose posts are answered from the journal; the others' are when Kafka has them."""
 SOURCES = "\n".join(
@@ -143,12 +145,18 @@ class Campaign:
         """Run all rounds, or until one finds something wrong."""
         began = time.monotonic()
         try:
-            async with small_disks(self.pipeline.data, keep=self._found_any) as self._disks, self.pipeline:
+            async with self._small_disks() as self._disks, self.pipeline:
                 await self._rounds()
         finally:
             self.outcome.overdue = self.pipeline.overdue
             self.outcome.seconds = time.monotonic() - began
         return self.outcome
+
+    def _small_disks(self) -> contextlib.AbstractAsyncContextManager[dict[str, Path]]:
+        """Give the servers disks that can be filled, unless none is to be: much traffic would fill them by itself."""
+        if self._options.kinds and Kind.DISK_FULL not in self._options.kinds:
+            return contextlib.nullcontext({})
+        return small_disks(self.pipeline.data, keep=self._found_any)
 
     async def _rounds(self) -> None:
         found = self.outcome.found
@@ -173,7 +181,10 @@ class Campaign:
         name = f"{self._seed}.{number}"
         faults = Faults(self.pipeline, outcome.tally, name, self._disks)
         async with _beside(watch(self.pipeline, outcome.sight, self._outstanding)), _beside(faults.keep_up()):
-            async with asyncio.timeout(ROUND_WITHIN), asyncio.TaskGroup() as group:
+            async with (
+                asyncio.timeout(ROUND_WITHIN + self._options.events / EVENTS_A_SECOND),
+                asyncio.TaskGroup() as group,
+            ):
                 group.create_task(self._provider.send(items, options.seconds))
                 began = time.monotonic()
                 for fault in self._plan(name):
