@@ -89,7 +89,7 @@ $(LOCKED): requirements.lock $(MADE)
 	@echo "fetching and installing the packages of requirements.lock into $(VENV), once"
 	@$(PIP) install --progress-bar off --require-hashes -r requirements.lock | awk \
 		-v all="$$(grep -c '^[a-zA-Z]' requirements.lock)" \
-		'/^Collecting/ { printf "\r  %d of %d", ++n, all; fflush() } /^Installing/ { printf "\n  installing\n"; fflush() }'
+		'/^(Collecting|Ignoring)/ { printf "\r  %d of %d", ++n, all; fflush() } /^Installing/ { printf "\n  installing\n"; fflush() }'
 	@touch $@
 
 $(INSTALLED): pyproject.toml $(LOCKED)
