@@ -86,7 +86,8 @@ class Commands(click.Group):
             if error.name not in EMBEDDED:
                 raise
             raise ConfigurationError(
-                f"todoke {cmd_name} needs the package {error.name}: pip install 'todoke[embedded]'"
+                f"todoke {cmd_name} needs the package {error.name}: install todoke with its extra `embedded`, "
+                "pip install '.[embedded]' in a checkout or 'todoke-….whl[embedded]' from a wheel"
             ) from error
         command.help = (command.help or "").replace(r"\b", "\b")  # docstrings are raw; click looks for the character
         return command

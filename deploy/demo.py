@@ -22,6 +22,9 @@ PATIENCE = 60.0
 """Seconds until the samples must have come through."""
 LOOK_AGAIN = 0.1
 SHOWN = 20
+TIMES = ("queued", "delivered", "failed", "bounced")
+ROOM_FOR_TIMES = 146
+"""Columns of a terminal in which the times stay whole; in a narrower one they would be cut, and the rest with them."""
 
 ARRIVED = """
 select receipt, accepted, `unique`, duplicate, dead_lettered
@@ -113,7 +116,7 @@ async def show(settings: Settings, http: str, clickhouse: str, clock: Clock) -> 
     async with Tables(settings.clickhouse) as tables:
         books = await arrivals(tables, receipts, clock)
         lifecycles = await tables.rows(LIFECYCLES, limit=str(SHOWN))
-    parts = [_told(books), _table(lifecycles), _next(settings, clickhouse)]
+    parts = [_told(books), lifecycles_table(lifecycles, _terminal()), _next(settings, clickhouse)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -128,20 +131,28 @@ def _told(books: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _table(lifecycles: Sequence[dict[str, Any]]) -> str:
+def lifecycles_table(lifecycles: Sequence[dict[str, Any]], columns: int | None) -> str:
+    """Lay out lifecycles, without their times where these would be cut.
+
+    Args:
+        lifecycles: rows of the query above.
+        columns: of the terminal; nothing where the output need not fit.
+    """
     if not lifecycles:
         return ""
     head = ("recipient", "state", "queued", "delivered", "failed", "bounced", "seconds", "subject", "reason")
     keys = (*head[:6], "delivery_seconds", *head[7:])
     rows = [tuple("" if row[key] is None else str(row[key]) for key in keys) for row in lifecycles]
-    used = [at for at, _ in enumerate(head) if any(row[at] for row in rows)]
+    narrow = columns is not None and columns < ROOM_FOR_TIMES
+    used = [at for at, name in enumerate(head) if any(row[at] for row in rows) and not (narrow and name in TIMES)]
     told = table(
         [head[at] for at in used],
         [[row[at] for at in used] for row in rows],
-        fit=_terminal(),
+        fit=columns,
         elastic=("subject", "reason"),
     )
-    return f"The latest lifecycles in ClickHouse, times in UTC:\n\n{told}"
+    times = "their times are in mail.lifecycles" if narrow else "times in UTC"
+    return f"The latest lifecycles in ClickHouse, {times}:\n\n{told}"
 
 
 def _terminal() -> int | None:

@@ -52,7 +52,7 @@ def reread(letter: Letter, sources: Mapping[str, SourceSettings], receipt: str, 
         return _of_chunk(letter.raw, receipt, received_at)
     settings = sources.get(letter.source)
     if settings is None:
-        return Rereading(trouble=f"there is no source {letter.source} any more")
+        return Rereading(trouble=f"there is no source {letter.source} any more: configure [sources.{letter.source}]")
     return _of_post(letter.raw, letter.source, settings, receipt, received_at)
 
 

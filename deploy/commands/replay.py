@@ -98,8 +98,15 @@ def _text(replay: Replay, *, dry_run: bool) -> str:
         for reason, tally in sorted(replay.tallies.items())
     ]
     told = [table(("reason", "letters", "readable now", "events in them", "known", "new"), rows), _troubles(replay)]
-    done = "nothing was done: this was a dry run" if dry_run else "`todoke audit` tells when all of it has arrived"
-    return "\n\n".join(part for part in (*told, done) if part)
+    return "\n\n".join(part for part in (*told, _done(replay, dry_run=dry_run)) if part)
+
+
+def _done(replay: Replay, *, dry_run: bool) -> str:
+    if dry_run:
+        return "nothing was done: this was a dry run"
+    if not any(tally.readable for tally in replay.tallies.values()):
+        return "nothing was replayed: mend what is named above, and run this again"
+    return "`todoke audit` tells when all of it has arrived"
 
 
 def _troubles(replay: Replay) -> str:

