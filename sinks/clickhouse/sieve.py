@@ -7,17 +7,18 @@ it goes to the dead letters, alone.
 Each piece has a token of its own, made of the block's name and the piece's bounds, and that is only exact as long as no
 row is ever given under two tokens that both count. Therefore a piece is cut only
 
-1. when *nothing of it is in the table*: an attempt whose answer was lost, or that failed in a view, keeps its token;
+1. when *nothing of it is in the table*: an attempt whose answer was lost, or that failed in a view, keeps its token
+   (events and receipts, see `sinks.clickhouse.targets.Target.known_by`);
 2. after *the decision is written down*: whoever repeats the block does not try again what was cut, and puts aside what
    was put aside, even if ClickHouse would take it by then.
 """
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Protocol
+from typing import Any, Protocol
 
 from sinks.block import Block
 from sinks.breaker import Limits, Tally
@@ -32,6 +33,10 @@ SETTINGS = "sink.clickhouse"
 """The section in which the limits are set."""
 
 MONTH = len("2026-03")
+
+SMALL = 64 * 1024
+"""Bytes of rows that are not too many for any server that is fit for use. Where even these are, an insert takes more
+than the limits allow whatever is in it: to go on row by row would take hours, and fill the table with tiny parts."""
 
 
 class Insert(Protocol):
@@ -78,8 +83,8 @@ class Sieve:
     inbox: str
     clock: Clock
     insert: Insert
-    are_there: Callable[[Sequence[Mapping[str, str]]], Awaitable[bool]]
-    """Tells whether one of some events is in the table."""
+    is_there: Callable[[Target, Mapping[str, Any]], Awaitable[bool]]
+    """Tells whether a line is in the table, by the parameters of `Target.condition`."""
     put_aside: Callable[[], None]
     """Is told of each row that is refused."""
 
@@ -88,7 +93,7 @@ class Sieve:
 
         Raises:
             BreakerError: too many rows are refused.
-            RefusedError: rows are refused that are there already, or a single row is too large.
+            RefusedError: rows are refused that are there already, or too large although they are few.
             TodokeError: as `Insert`.
         """
         whole = Piece(0, lines.count(b"\n"))
@@ -121,12 +126,15 @@ class Sieve:
         self, target: Target, rows: Sequence[bytes], piece: Piece, error: PoisonError | TooLargeError
     ) -> None:
         """Decide what to do about a piece that was refused, and do it."""
-        some = _one_each_month(rows[piece.begin : piece.end]) if target.table == "events" else []
-        if some and await self.are_there(some):
-            raise RefusedError(
-                f"rows that came into the table {target.table} before are refused now, most likely by a materialized"
-                f" view of it: mend or drop that view, or raise its limits, then start the sink again. {error}"
-            ) from error
+        for line in _one_each_month(target, rows[piece.begin : piece.end]):
+            if await self.is_there(target, line):
+                raise RefusedError(
+                    f"rows that came into the table {target.table} before are refused now, most likely by a"
+                    " materialized view of it: mend or drop that view, or raise its limits, then start the sink again."
+                    f" {error}"
+                ) from error
+        if isinstance(error, TooLargeError) and sum(map(len, rows[piece.begin : piece.end])) < SMALL:
+            raise error
         if len(piece) > 1:
             decision = self._decide(target, piece, error)
         elif isinstance(error, PoisonError):
@@ -181,19 +189,16 @@ class Sieve:
         return f"{self.shard.name(self.block)}:{piece.begin}-{piece.end}"
 
 
-def _one_each_month(rows: Sequence[bytes]) -> Sequence[Mapping[str, str]]:
-    """Choose an event of each month: an insert gets into ``events`` a month at a time, and each month whole or not.
+def _one_each_month(target: Target, rows: Sequence[bytes]) -> Iterable[Mapping[str, Any]]:
+    """Choose a line of each month: an insert gets into a table a month at a time, and each month whole or not.
 
     Views are filled behind the table, so they have nothing of what the table has nothing of.
     """
-    return list({event["received_at"][:MONTH]: event for event in _events(rows)}.values())
-
-
-def _events(rows: Sequence[bytes]) -> Iterator[Mapping[str, str]]:
-    for row in rows:
+    chosen: dict[str, Mapping[str, Any]] = {}
+    for row in rows if target.known_by else ():
         try:
-            event = json.loads(row)
-            if all(isinstance(event[name], str) for name in ("id", "message_id", "receipt", "received_at")):
-                yield event
+            line = json.loads(row)
+            chosen[line["received_at"][:MONTH]] = target.parameters(line)
         except (ValueError, KeyError, TypeError):
             continue  # such a row is in no table
+    return chosen.values()

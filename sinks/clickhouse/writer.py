@@ -22,7 +22,7 @@ from sinks.clickhouse.connection import connect
 from sinks.clickhouse.failures import translated
 from sinks.clickhouse.refusals import Decisions
 from sinks.clickhouse.sieve import Shard, Sieve
-from sinks.clickhouse.targets import TARGETS
+from sinks.clickhouse.targets import TARGETS, Target
 from sinks.errors import UnreachableError
 from sinks.position import Bounds, Position
 from sinks.settings import ClickHouseConnection
@@ -180,18 +180,17 @@ class ClickHouseWriter:
             inbox=self._inbox,
             clock=self._clock,
             insert=self._insert,
-            are_there=self._are_there,
+            is_there=self._is_there,
             put_aside=self._put_aside,
         )
 
-    async def _are_there(self, events: Sequence[Mapping[str, str]]) -> bool:
-        """Tell whether one of some events, as the posts that they name brought them, is in the table."""
+    async def _is_there(self, target: Target, line: Mapping[str, Any]) -> bool:
+        """Tell whether a line is in the table."""
         client = await self._connected()
         with translated(self._connection):
             found = await client.query(
-                "select count() from events where message_id in {message_id:Array(String)} and id in {id:Array(String)}"
-                " and receipt in {receipt:Array(String)}",
-                parameters={name: [event[name] for event in events] for name in ("message_id", "id", "receipt")},
+                f"select count() from {target.table} where {target.condition()}",  # noqa: S608 - constants
+                parameters=dict(line),
             )
         return bool(found.result_rows[0][0])
 
