@@ -1,7 +1,8 @@
 """How Hypothesis looks for counterexamples here."""
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# How long an example takes is decided by what else the machine does; a test that hangs has its time-out.
-settings.register_profile("todoke", deadline=None)
+# How long an example takes, also to be drawn, is decided by what else the machine does; a test that hangs has its
+# time-out.
+settings.register_profile("todoke", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("todoke")
