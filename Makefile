@@ -21,7 +21,7 @@ INSTALLED := $(VENV)/.installed
 FETCHED := $(VENV)/.fetched
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format types layers unit integration acceptance bench chaos mutations disasters wheel clean
+.PHONY: help setup run test lint format types layers unit integration acceptance bench flood chaos mutations disasters wheel clean
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ run: setup ## Run the whole pipeline here, with sample payloads, until Ctrl-C
 test: lint types layers setup ## Everything that must be green, the quickest first
 	$(BIN)/pytest tests/unit tests/contract tests/integration tests/acceptance tests/chaos/test_judge.py tests/chaos/test_short.py
 
-lint: $(INSTALLED)
+lint: $(INSTALLED) ## Rules and form of the code
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
@@ -43,10 +43,10 @@ format: $(INSTALLED) ## Put the code into its one form
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-types: $(INSTALLED)
+types: $(INSTALLED) ## Types of code and tests
 	$(BIN)/mypy
 
-layers: $(INSTALLED)
+layers: $(INSTALLED) ## Which folder may know which
 	$(BIN)/lint-imports
 
 unit: $(INSTALLED) ## Tests without servers
@@ -60,6 +60,9 @@ acceptance: setup ## Tests of the installed command, from outside
 
 bench: setup ## Measure the whole pipeline: a million events with resends (EVENTS=…)
 	$(BIN)/python -m tests.benchmarks.pipeline --events $(EVENTS)
+
+flood: setup ## Measure the memory of ingest while many large posts come at once
+	$(BIN)/python -m tests.benchmarks.flood
 
 chaos: EVENTS = 10000
 chaos: setup ## Break it in every way and judge (SEED= ROUNDS= MINUTES= EVENTS= of a round)
