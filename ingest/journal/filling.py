@@ -1,11 +1,13 @@
 """Which chunk of the journal a piece goes into, and when a chunk is complete. Pure: is told the time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ingest.batching import NEVER
-from ingest.packing import HEADER_ROOM, Piece
+from ingest.journal.entries import Entry
+from ingest.packing import HEADER_ROOM, Piece, chunk
 from streams.contracts import codec
+from streams.contracts.receipts import SEQUENCE_DIGITS
 
 
 @dataclass(kw_only=True, slots=True)
@@ -71,6 +73,13 @@ class Filling:
         chunk.add(piece, now)
         return chunk.number
 
+    def sort(self, pieces: Iterable[Piece], now: float) -> dict[int, list[Piece]]:
+        """Place pieces, and give them by the number of their chunk."""
+        by_chunk: dict[int, list[Piece]] = {}
+        for piece in pieces:
+            by_chunk.setdefault(self.place(piece, now), []).append(piece)
+        return by_chunk
+
     def _close(self, shard: int) -> None:
         self._complete.append(self._open.pop(shard).number)
 
@@ -94,6 +103,34 @@ class Filling:
     def next_due(self, is_busy: Callable[[int], bool]) -> float:
         """Tell when a chunk will be complete if nothing comes any more."""
         return min((chunk.closes_at for shard, chunk in self._open.items() if not is_busy(shard)), default=NEVER)
+
+
+def written(by_chunk: Mapping[int, Sequence[Piece]], *, run: int, at: int) -> list[Entry]:
+    """Write what one commit adds to each chunk.
+
+    Args:
+        by_chunk: pieces by the number of their chunk, in the order of their posts.
+        run: the run of ingest that accepted them.
+        at: when, in milliseconds since 1970.
+    """
+    return [
+        Entry(
+            chunk=number,
+            shard=pieces[0].shard,
+            run=run,
+            first_post=_number(pieces[0]),
+            last_post=_number(pieces[-1]),
+            posts=sum(piece.number == 0 for piece in pieces),
+            accepted_at=at,
+            content=chunk(pieces),
+        )
+        for number, pieces in by_chunk.items()
+    ]
+
+
+def _number(piece: Piece) -> int:
+    """Give the number that a piece's post has in its receipt."""
+    return int(piece.post.receipt[-SEQUENCE_DIGITS:], 16)
 
 
 def joined(records: Sequence[bytes]) -> bytes:

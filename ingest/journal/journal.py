@@ -7,19 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ingest.alarms import Alarm
 from ingest.batching import NEVER
 from ingest.journal.contents import Contents
-from ingest.journal.entries import Chunk, Entry
-from ingest.journal.filling import Filling
+from ingest.journal.entries import Chunk
+from ingest.journal.filling import Filling, written
 from ingest.journal.forwarder import AGAIN_AFTER, Forwarder
+from ingest.journal.room import Room
 from ingest.journal.store import StorageError, Store
-from ingest.packing import Piece, chunk
-from ingest.problems import JournalFullError
+from ingest.packing import Piece
 from ingest.publisher import Publisher
 from streams.contracts.clock import Clock
 from streams.contracts.errors import ConfigurationError, PublishError
-from streams.contracts.receipts import SEQUENCE_DIGITS, draw_instance
+from streams.contracts.receipts import draw_instance
 from streams.contracts.sections import Answered
 
 logger = logging.getLogger(__name__)
@@ -54,14 +53,8 @@ class Journal:
             clock: tells the time.
         """
         self._folder = folder
-        self._max_bytes = max_bytes
         self._clock = clock
-        self._alarm = Alarm(logger, "%s: posts are refused, %d times since the last warning", clock)
-        self._early_alarm = Alarm(
-            logger,
-            "the journal in %s is more than half full, seen %d times since the last warning: is Kafka away or slow?",
-            clock,
-        )
+        self._room = Room(max_bytes, folder, clock)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._store: Store | None = None
         self.shards: int | None = None
@@ -167,7 +160,7 @@ class Journal:
     @property
     def is_nearly_full(self) -> bool:
         """Tell whether nine tenths are taken, when other processes should get the posts."""
-        return self.size * 10 >= self._max_bytes * 9
+        return self._room.is_nearly_full(self.size)
 
     @property
     def posts(self) -> int:
@@ -182,8 +175,7 @@ class Journal:
 
     def check_room(self) -> None:
         """Refuse posts while the journal is full."""
-        if self.size >= self._max_bytes:
-            raise self._full()
+        self._room.check(self.size)
 
     def draw(self) -> int:
         """Draw a number."""
@@ -191,22 +183,12 @@ class Journal:
         return self._drawn
 
     def put(self, pieces: Sequence[Piece]) -> None:
-        """Have the pieces written in the next commit.
-
-        A post that has the journal to itself may take more than there is, or it could never be taken.
-        """
+        """Have the pieces written in the next commit."""
         size = sum(piece.size for piece in pieces)
-        if self.size and self.size + size > self._max_bytes:
-            raise self._full()
+        self._room.check(self.size, size)
         self._waiting += pieces
         self._waiting_bytes += size
         self._work.set()
-
-    def _full(self) -> JournalFullError:
-        self._alarm.ring(f"the journal in {self._folder} is full")
-        return JournalFullError(
-            "the journal is full and Kafka takes nothing from it, or less than comes: try again later"
-        )
 
     def decide(self, sequence: int, *, abandoned: bool) -> None:
         """Do nothing: what is in the journal will be in Kafka, whatever its sender was told, and nothing else will."""
@@ -235,8 +217,7 @@ class Journal:
                 if found is not None:  # else nothing of it could be written
                     self._forwarder.put(found)
             self._progress.set()
-            if self.size * 2 > self._max_bytes:
-                self._early_alarm.ring(str(self._folder))
+            self._room.watch(self.size)
             if self._is_closing and not self._waiting:
                 return
 
@@ -260,7 +241,8 @@ class Journal:
         forgotten, self._forgettable = self._forgettable, []
         if not pieces and not removed and not forgotten:
             return
-        entries = self._entries(pieces)
+        by_chunk = self._filling.sort(pieces, self._clock.monotonic())
+        entries = written(by_chunk, run=self._run, at=int(self._clock.now().timestamp() * 1000))
         error: StorageError | None = None
         try:
             await self._in_thread(store.commit, entries, removed, forgotten)
@@ -288,7 +270,7 @@ class Journal:
         self, error: StorageError, pieces: Sequence[Piece], removed: list[Chunk], forgotten: list[int]
     ) -> None:
         """Refuse what could not be written, and remove what may be removed: that may be all the room there is."""
-        self._alarm.ring(str(error))
+        self._room.tell_of_refusal(str(error))
         for piece in pieces:
             piece.post.give_up(error)
         try:
@@ -300,25 +282,6 @@ class Journal:
             pass
         self._removable += removed
         self._forgettable += forgotten
-
-    def _entries(self, pieces: Sequence[Piece]) -> list[Entry]:
-        now, at = self._clock.monotonic(), int(self._clock.now().timestamp() * 1000)
-        by_chunk: dict[int, list[Piece]] = {}
-        for piece in pieces:
-            by_chunk.setdefault(self._filling.place(piece, now), []).append(piece)
-        return [
-            Entry(
-                chunk=number,
-                shard=together[0].shard,
-                run=self._run,
-                first_post=_number(together[0]),
-                last_post=_number(together[-1]),
-                posts=sum(piece.number == 0 for piece in together),
-                accepted_at=at,
-                content=chunk(together),
-            )
-            for number, together in by_chunk.items()
-        ]
 
     async def _read(self, found: Chunk) -> list[bytes]:
         return await self._in_thread(self._opened().read, found.number)
@@ -334,8 +297,3 @@ class Journal:
         if self._store is None:
             raise StorageError("the journal is not open")
         return self._store
-
-
-def _number(piece: Piece) -> int:
-    """Give the number that a piece's post has in its receipt."""
-    return int(piece.post.receipt[-SEQUENCE_DIGITS:], 16)
