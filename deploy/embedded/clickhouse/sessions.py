@@ -86,7 +86,10 @@ class Sessions:
         if session is None:
             if call.session_check:
                 raise ClickHouseError(372, "SESSION_NOT_FOUND", f"Session {name} not found")
-            session = self._sessions[name] = _Session(await self._engine.submit(self._engine.connect))
+            opened = _Session(await self._engine.submit(self._engine.connect))
+            session = self._sessions.setdefault(name, opened)
+            if session is not opened:  # another request has begun the session meanwhile
+                await self._engine.submit(opened.connection.close)
         if session.busy:
             raise ClickHouseError(373, "SESSION_IS_LOCKED", f"Session {name} is locked by a concurrent client")
         session.busy = True
