@@ -8,7 +8,7 @@ import pytest_asyncio
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.embedded.kafka import EmbeddedKafka
-from ingest.publisher import KafkaPublisher
+from ingest.publisher import ChunkRefusedError, KafkaPublisher
 from streams.contracts.clock import Deadline, SystemClock
 from streams.contracts.errors import PublishError
 from streams.contracts.kafka import KafkaConnection
@@ -48,7 +48,7 @@ async def test_a_chunk_that_is_refused_for_good_leaves_no_other_waiting(publishe
     others = [asyncio.create_task(go_on()) for _ in range(3)]
     async with asyncio.timeout(20):
         for _ in range(3):
-            with pytest.raises(PublishError, match="MessageSizeTooLarge"):
+            with pytest.raises(ChunkRefusedError, match="shard 0 for good: MessageSizeTooLarge"):
                 await publisher.publish(0, REFUSED)
         refused.set()
         await asyncio.gather(*others)
