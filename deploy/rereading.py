@@ -1,10 +1,10 @@
 """Reading a dead letter again, with the providers and the settings of today. Pure."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
+import orjson
 
 from deploy.dead_letters import Letter
 from ingest.bodies import OverLimitError, UnreadableError
@@ -69,8 +69,9 @@ def _of_chunk(raw: bytes, receipt: str, received_at: str) -> Rereading:
     for line in raw.splitlines():
         try:
             _events.decode(line)
-            event: Event = json.loads(line)
-        except (ValueError, UnicodeDecodeError):
+            event: Event = orjson.loads(line)
+            orjson.dumps(event)  # nested more deeply than that it could not be put into the inbox
+        except (ValueError, TypeError, RecursionError):
             bad += 1
             continue
         events.append({**event, "receipt": receipt, "received_at": received_at})

@@ -83,6 +83,16 @@ def test_lines_of_a_chunk_keep_their_identity_and_get_the_new_receipt() -> None:
     assert reading.trouble == "1 lines are no events"
 
 
+@pytest.mark.parametrize("depth", [500, 100_000])
+def test_a_line_that_is_nested_beyond_measure_leaves_the_others(depth: int) -> None:
+    event = make_event()
+    nested = orjson.dumps(event)[:-1] + b',"more":' + b"[" * depth + b"]" * depth + b"}"
+    reading = read(nested + b"\n" + orjson.dumps(event) + b"\n", source="", reason="chunk_poison")
+
+    assert [one["id"] for one in reading.events] == [event["id"]]
+    assert reading.trouble == "1 lines are no events"
+
+
 def test_a_whole_record_that_can_be_read_now_goes_back_as_it_is() -> None:
     record = make_chunk([make_event()])
 
