@@ -8,6 +8,9 @@
    of another generation counts for nothing, and so does a token: ClickHouse would drop what comes under one that it has
    seen, although the rows are gone.
 
+Of two at the same time the one that announced first stops at its next statement: it would empty what the sinks have
+begun to fill for the other one.
+
 Killed anywhere on the way, the sinks wait, and the same again does it all. A sink that stood still for longer than its
 session (a stopped process, a frozen machine) and had an insert ready is not heard of by anybody: stop such a sink for
 good before.
@@ -87,7 +90,7 @@ class Rebuild:
                 tables lose what came before.
 
         Raises:
-            RefusedError: the outbox does not hold everything, and ``partial`` was not said.
+            RefusedError: the outbox does not hold everything, and ``partial`` was not said; or another one has begun.
             UnreachableError: the sinks do not let go in time.
             TodokeError: ClickHouse or Kafka does not answer.
         """
@@ -108,8 +111,10 @@ class Rebuild:
             await _by(deadline, self._no_insert(client), "ClickHouse still runs inserts of a sink")
             # 4. Empty
             for table in TABLES:
+                await self._require_latest(client, generation)
                 await self._do(client, f"truncate table `{table}`")
             # 5. Release
+            await self._require_latest(client, generation)
             await _by(deadline, self._set_back(group, generation), "the group is being shared out again and again")
             await self._do(client, NOTE, generation=generation, ready=True)
         finally:
@@ -167,6 +172,16 @@ class Rebuild:
         generation = int(found.result_rows[0][0]) + 1
         await self._do(client, NOTE, generation=generation, ready=False)
         return generation
+
+    async def _require_latest(self, client: AsyncClient, generation: int) -> None:
+        """Raise where somebody else has announced a later generation."""
+        with translated(self._clickhouse):
+            found = await client.query("select max(generation) from generations")
+        if found.result_rows[0][0] > generation:
+            raise RefusedError(
+                "another `todoke rebuild` has begun since, so this one stops. Wait until the other one has ended; if it"
+                " was stopped, too, the sinks wait: run the same again then"
+            )
 
     async def _set_back(self, group: OutboxGroup, generation: int) -> None:
         positions = dict.fromkeys(await group.ends(), Position(offset=0, generation=generation))

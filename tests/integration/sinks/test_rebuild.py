@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from clickhouse_connect.driver import AsyncClient
 
 from sinks.clickhouse.rebuild import TABLES, Rebuild
 from sinks.errors import RefusedError
@@ -116,6 +117,41 @@ async def test_sinks_wait_for_a_rebuild_that_was_interrupted(place: Place, log: 
         await eventually(lambda: asyncio.to_thread(role.readiness), lambda answer: answer[1]["failing"])
         assert await tables.number("select count() from events") == 80
         await rebuild(place).run(soon())
+        await eventually(lambda: counted(tables), lambda found: found == each(written))
+
+
+class HeldBack(Rebuild):
+    """Stands still before it empties the tables, until told to go on."""
+
+    def __init__(self, place: Place) -> None:
+        assert place.clickhouse is not None
+        super().__init__(
+            kafka=place.kafka,
+            topics=place.topics,
+            clickhouse=place.clickhouse,
+            settings=ClickHouseSinkSettings(**place.settings),
+        )
+        self.stands = asyncio.Event()
+        self.goes_on = asyncio.Event()
+
+    async def _no_insert(self, client: AsyncClient) -> None:
+        await super()._no_insert(client)
+        self.stands.set()
+        await self.goes_on.wait()
+
+
+async def test_of_two_at_the_same_time_the_first_one_stops(place: Place, log: OutboxLog, tables: Tables) -> None:
+    written = await write(log, 80)
+    held_back = HeldBack(place)
+    first = asyncio.create_task(held_back.run(soon()))
+    await held_back.stands.wait()
+    await rebuild(place).run(soon())
+
+    async with running(place.clickhouse_role()):
+        await eventually(lambda: tables.number("select count() from events"), lambda found: found > 0)
+        held_back.goes_on.set()
+        with pytest.raises(RefusedError, match="another `todoke rebuild`"):
+            await first
         await eventually(lambda: counted(tables), lambda found: found == each(written))
 
 
