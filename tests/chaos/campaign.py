@@ -191,7 +191,7 @@ class Campaign:
                     await asyncio.sleep(max(0.0, began + fault.at - time.monotonic()))
                     group.create_task(faults.inflict(fault))
             await self._until_idle()
-        for trouble in unbounded(outcome.sight):
+        for trouble in unbounded(outcome.sight, len(outcome.ledger.accepted)):
             outcome.found.note(kinds.RESOURCES, trouble)
         for trouble in outcome.tally.unrecovered:
             outcome.found.note(kinds.STUCK, trouble)

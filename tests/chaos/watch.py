@@ -22,6 +22,8 @@ FILES = {"kafka": 1024, "clickhouse": 1024}
 """What a server may use at most; see `ROLE_MEMORY` for the roles."""
 ROLE_MEMORY, ROLE_FILES = 400 * MIB, 200
 """What a role may use at most: several times what it uses when nothing is broken, whatever is."""
+PER_EVENT = 1024
+"""Bytes that a worker may use besides for each event: it holds the lifecycles of the horizon, about 1 KB each."""
 
 
 @dataclass(slots=True)
@@ -74,13 +76,13 @@ def size_up(pipeline: Pipeline, sight: Sight) -> None:
                 sight.files[name] = max(sight.files.get(name, 0), files)
 
 
-def unbounded(sight: Sight) -> list[str]:
-    """Tell which part used more than it may."""
+def unbounded(sight: Sight, events: int) -> list[str]:
+    """Tell which part used more than it may, after so many events."""
     return [
         *(
             f"{part} had {used // MIB} MiB of memory"
             for part, used in sight.memory.items()
-            if used > MEMORY.get(part, ROLE_MEMORY)
+            if used > MEMORY.get(part, ROLE_MEMORY) + (PER_EVENT * events if part.startswith("worker") else 0)
         ),
         *(f"{part} had {used} files open" for part, used in sight.files.items() if used > FILES.get(part, ROLE_FILES)),
     ]
