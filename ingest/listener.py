@@ -4,12 +4,27 @@ import asyncio
 import logging
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from ingest.alarms import Alarm
 from streams.contracts.clock import Clock
 from streams.contracts.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
+
+http_logger = logging.getLogger("ingest.http")
+"""For the HTTP server: what it says of requests that are no HTTP is left out, see `tells_no_head`."""
+
+
+def tells_no_head(record: logging.LogRecord) -> bool:
+    """Pass what does not quote a request's head. That may hold a secret, and strangers could fill the log with it.
+
+    Its sender is told by status 400.
+    """
+    return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+http_logger.addFilter(tells_no_head)
 
 
 class Listener:

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from ingest.app import create_app
 from ingest.handlers import INTAKE
 from ingest.intake import Intake
-from ingest.listener import Listener
+from ingest.listener import Listener, http_logger
 from ingest.publisher import KafkaPublisher, Publisher
 from ingest.settings import IngestSettings, SourceSettings
 from streams.contracts.clock import Clock, Deadline, SystemClock
@@ -106,6 +106,7 @@ class IngestRole:
             keepalive_timeout=settings.keep_alive,
             access_log=logging.getLogger("ingest.access") if settings.access_log else None,
             shutdown_timeout=LINGER,
+            logger=http_logger,
         )
         await self._runner.setup()
         if self._runner.server is None:

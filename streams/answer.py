@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import msgspec
 
@@ -54,6 +54,8 @@ def answer(inbox: InboxRecord, state: PartitionState, losses: Sequence[Loss], ve
     if len(sealed.value) > VALUE_LIMIT:
         detail = f"the answer has {len(sealed.value)} bytes, Kafka takes {VALUE_LIMIT}"
         outcome = quarantine.all_events(decode(inbox.value), Reason.CHUNK_POISON, detail)
+        # What is too large is no sign of a wrong worker: it must not stop everybody's mail, see `streams.diversions`.
+        outcome = replace(outcome, counts=replace(outcome.counts, diverted=0))
         sealed = _seal(outcome, inbox, state, losses)
     return sealed
 

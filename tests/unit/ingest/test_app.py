@@ -14,6 +14,7 @@ import orjson
 import pytest
 import pytest_asyncio
 from backports import zstd
+from yarl import URL
 
 from ingest.openapi import document
 from ingest.publisher import MemoryPublisher
@@ -209,6 +210,19 @@ async def test_a_source_may_want_to_be_told(start: Start, http: aiohttp.ClientSe
     await refused(http.post(url, data=b"{}", headers=JSON), 400, "malformed-body")
     assert log.lines("dead_letters") == []
     assert role.readiness()[1]["in_flight_bytes"] == 0
+
+
+async def test_what_is_no_http_does_not_put_its_secret_into_the_log(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    role = await start()
+    url = URL(role.url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(b"POST /v1/webhooks/cmc HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer the-secret\x01\r\n\r\n")
+    assert b" 400 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    assert "the-secret" not in caplog.text
 
 
 async def test_nothing_is_nothing(start: Start, http: aiohttp.ClientSession, log: Log) -> None:

@@ -143,6 +143,7 @@ def test_an_answer_that_kafka_would_not_take_is_not_given() -> None:
     (letter,) = rows(told.value, Outbox.DEAD_LETTERS)
     assert letter["reason"] == Reason.CHUNK_POISON
     assert f"Kafka takes {VALUE_LIMIT}" in letter["detail"]
+    assert told.counts.diverted == 0  # many of these must not stop the worker
     assert [(row["unique"], row["dead_lettered"]) for row in rows(told.value, Outbox.RECEIPTS)] == [(0, 200)]
 
 
