@@ -73,7 +73,7 @@ def _work_off(inbox: InboxRecord, state: PartitionState, quarantine: Quarantine)
         detail = f"{type(error).__name__}: {error}"
     try:
         return quarantine.all_events(chunk, Reason.CHUNK_POISON, detail)
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (msgspec.DecodeError, KeyError, TypeError, RecursionError):
         # Not even its receipts can be read: nothing is left but to keep it as it is.
         return quarantine.whole_record(Reason.CHUNK_POISON, detail)
 

@@ -36,6 +36,9 @@ class Known(Protocol):
 _events = msgspec.json.Decoder(Event)
 _encoder = msgspec.json.Encoder()
 
+_NO_EVENT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading a line raises; the last of one that is nested beyond measure."""
+
 
 def correlate(chunk: Record, known: Known, quarantine: Quarantine) -> Outcome:
     """Fold a chunk into what is known, and tell what is new, what changed, and what became of each receipt."""
@@ -89,7 +92,7 @@ class _Fold:
         try:
             events: Sequence[Event | None] = _events.decode_lines(section)
             unreadable: list[tuple[bytes, str]] = []
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _NO_EVENT:
             events, unreadable = _read_one_by_one(section)
         for number, event in enumerate(events):
             if event is None:
@@ -151,7 +154,7 @@ def _read_one_by_one(section: bytes) -> tuple[list[Event | None], list[tuple[byt
     for line in lines_of(section):
         try:
             events.append(_events.decode(line))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _NO_EVENT as error:
             events.append(None)
             unreadable.append((line, str(error)))
     return events, unreadable

@@ -57,7 +57,7 @@ def lines_of(section: bytes) -> list[bytes]:
 
     A file in memory finds them with ``memchr``; `bytes.split` and `bytes.splitlines` look at every byte by itself.
     """
-    return [line[:-1] for line in BytesIO(section)]
+    return [line.removesuffix(b"\n") for line in BytesIO(section)]
 
 
 def decode(value: bytes) -> Record:

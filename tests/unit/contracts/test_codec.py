@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.contracts.codec import FORM, Record, decode, encode
+from streams.contracts.codec import FORM, Record, decode, encode, lines_of
 from streams.contracts.errors import FormError
 
 NAMES = st.text(min_size=1, max_size=8)
@@ -18,6 +18,15 @@ JSON = st.recursive(
     max_leaves=8,
 )
 HEADERS = st.dictionaries(st.text(max_size=8).filter(lambda key: key not in {"form", "sections"}), JSON, max_size=4)
+
+
+@given(st.lists(st.binary(max_size=40).map(lambda raw: raw.replace(b"\n", b"")), max_size=5))
+def test_a_section_is_its_lines(lines: list[bytes]) -> None:
+    assert lines_of(b"".join(line + b"\n" for line in lines)) == lines
+
+
+def test_a_last_line_that_is_not_ended_is_whole() -> None:
+    assert lines_of(b'{"a":1}\n{"b":2}') == [b'{"a":1}', b'{"b":2}']
 
 
 @given(HEADERS, st.dictionaries(NAMES, LINES, max_size=4))

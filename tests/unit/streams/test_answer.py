@@ -87,6 +87,11 @@ def test_whatever_stands_in_the_sections_has_an_answer(sections: dict[str, bytes
     assert decode(told.value).header["stamp"] == 0
 
 
+def test_a_record_whose_receipts_are_nested_beyond_measure_is_kept_whole() -> None:
+    raw = encode({}, {"receipts": b'{"later":' + b"[" * 100_000 + b"\n"})
+    assert raw_of(rows(answer(inbox(raw), founded(), [], "1.0").value, Outbox.DEAD_LETTERS)) == raw
+
+
 def test_a_record_that_cannot_be_taken_apart_is_kept_whole(caplog: pytest.LogCaptureFixture) -> None:
     raw = b"\x00garbage" * 200_000
     told = answer(inbox(raw), founded(), [], "1.0")

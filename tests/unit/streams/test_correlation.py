@@ -212,6 +212,12 @@ def test_two_parts_of_a_post_in_one_chunk_count_once_each() -> None:
     assert count["places"] == [[0, 3, 0, 3, 0], [1, 3, 0, 2, 2]]
 
 
+def test_a_line_that_is_nested_beyond_measure_goes_to_the_dead_letters_alone() -> None:
+    folded = Folded().put(make_chunk([make_event()], raw_lines=[b'{"later":' + b"[" * 100_000]))
+    assert len(folded.rows(Outbox.EVENTS)) == 1
+    assert len(folded.rows(Outbox.DEAD_LETTERS)) == 1
+
+
 def test_lines_that_only_together_are_json_are_two_broken_lines() -> None:
     folded = Folded().put(make_chunk([], raw_lines=[b'{"a":1', b'"b":2}']))
     assert len(folded.rows(Outbox.DEAD_LETTERS)) == 2
