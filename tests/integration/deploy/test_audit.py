@@ -6,34 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
-import pytest
 from prometheus_client import CollectorRegistry
 
 from deploy.audit import Books, Count, audit
-from deploy.embedded.clickhouse import EmbeddedClickHouse
-from deploy.embedded.kafka import EmbeddedKafka
-from deploy.settings import Settings, TopicsSettings
+from deploy.settings import Settings
 from deploy.span import span
-from deploy.topics import ensure_topics
 from deploy.watch import AuditRole
-from sinks.clickhouse.migrations import migrate
-from sinks.settings import ClickHouseConnection
 from streams.contracts.clock import Deadline, SystemClock
-from streams.contracts.kafka import KafkaConnection
 from streams.contracts.receipts import draw_instance, receipt
 from tests.eventually import eventually
-
-
-@pytest.fixture
-async def settings(kafka: EmbeddedKafka, clickhouse: EmbeddedClickHouse, topic_prefix: str, database: str) -> Settings:
-    settings = Settings(
-        kafka=KafkaConnection(bootstrap_servers=kafka.bootstrap_servers),
-        topics=TopicsSettings(prefix=topic_prefix, shards=2, replication_factor=1),
-        clickhouse=ClickHouseConnection(host=clickhouse.host, port=clickhouse.port, database=database),
-    )
-    await ensure_topics(settings.kafka, settings.topics, create=True)
-    await migrate(settings.clickhouse)
-    return settings
 
 
 async def books(settings: Settings) -> Books:

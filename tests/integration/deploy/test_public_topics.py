@@ -4,38 +4,19 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import pytest
 from aiokafka import AIOKafkaProducer
 
-from deploy.embedded.clickhouse import EmbeddedClickHouse
-from deploy.embedded.kafka import EmbeddedKafka
 from deploy.public_topics import differences
-from deploy.settings import Settings, TopicsSettings
+from deploy.settings import Settings
 from deploy.span import ALL, span
 from deploy.tables import Tables
-from deploy.topics import ensure_topics
-from sinks.clickhouse.migrations import migrate
-from sinks.settings import ClickHouseConnection
 from streams.contracts.events import Event
-from streams.contracts.kafka import KafkaConnection
 from tests.chunks import make_event
 
 MAILS = tuple(
     make_event(message_id=f"{number}@x", received_at=f"2026-03-02T0{hour}:10:00.000Z")
     for number, hour in enumerate((1, 1, 2, 3))
 )
-
-
-@pytest.fixture
-async def settings(kafka: EmbeddedKafka, clickhouse: EmbeddedClickHouse, topic_prefix: str, database: str) -> Settings:
-    settings = Settings(
-        kafka=KafkaConnection(bootstrap_servers=kafka.bootstrap_servers),
-        topics=TopicsSettings(prefix=topic_prefix, shards=2, replication_factor=1),
-        clickhouse=ClickHouseConnection(host=clickhouse.host, port=clickhouse.port, database=database),
-    )
-    await ensure_topics(settings.kafka, settings.topics, create=True)
-    await migrate(settings.clickhouse)
-    return settings
 
 
 async def publish(settings: Settings, events: Sequence[Event], *, aborted: bool = False) -> None:

@@ -3,33 +3,14 @@
 import json
 
 import aiohttp
-import pytest
 
 from deploy.dead_letters import Selection
-from deploy.embedded.clickhouse import EmbeddedClickHouse
-from deploy.embedded.kafka import EmbeddedKafka
 from deploy.replay import Replay
-from deploy.settings import Settings, TopicsSettings
-from deploy.topics import ensure_topics
-from sinks.clickhouse.migrations import migrate
-from sinks.settings import ClickHouseConnection
+from deploy.settings import Settings
 from streams.contracts.clock import SystemClock
-from streams.contracts.kafka import KafkaConnection
 
 AT = "2026-01-25 05:06:07.000"
 LETTERS, EVENTS = 100, 100
-
-
-@pytest.fixture
-async def settings(kafka: EmbeddedKafka, clickhouse: EmbeddedClickHouse, topic_prefix: str, database: str) -> Settings:
-    made = Settings(
-        kafka=KafkaConnection(bootstrap_servers=kafka.bootstrap_servers),
-        topics=TopicsSettings(prefix=topic_prefix, shards=2, replication_factor=1),
-        clickhouse=ClickHouseConnection(host=clickhouse.host, port=clickhouse.port, database=database),
-    )
-    await ensure_topics(made.kafka, made.topics, create=True)
-    await migrate(made.clickhouse)
-    return made
 
 
 async def insert(settings: Settings, table: str, rows: list[dict[str, object]]) -> None:
