@@ -1,11 +1,14 @@
 """The answer: the one outbox record that an inbox record makes, whatever is in it."""
 
+import contextlib
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import msgspec
 
+from streams.ahead import AHEAD, TooLongError, name_of, pieces
 from streams.contracts.chain import RESTORING, Link, draw_epoch
 from streams.contracts.codec import Record, decode, encode
 from streams.contracts.dead_letter import Reason
@@ -23,6 +26,9 @@ logger = logging.getLogger(__name__)
 VALUE_LIMIT = OUTBOX_LIMIT - 64 * 1024
 """Bytes of a record's value: Kafka's limit counts its own framing too."""
 
+PIECE_LIMIT = VALUE_LIMIT - 4096
+"""Bytes of a section that has a record to itself: the header comes on top."""
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -32,9 +38,11 @@ class Answer:
 
     stamp: int
     record: Record
-    """What readers will find, for the state."""
+    """What readers will find, put together, for the state."""
 
     value: bytes
+    ahead: Sequence[bytes]
+    """Values of the records that are to be written before it: see `streams.ahead`."""
     counts: Counts
 
     keys: Collection[str]
@@ -52,7 +60,12 @@ def answer(inbox: InboxRecord, state: PartitionState, losses: Sequence[Loss], ve
     outcome = _work_off(inbox, state, quarantine)
     sealed = _seal(outcome, inbox, state, losses)
     if len(sealed.value) > VALUE_LIMIT:
-        detail = f"the answer has {len(sealed.value)} bytes, Kafka takes {VALUE_LIMIT}"
+        size = len(sealed.value)
+        with contextlib.suppress(TooLongError):
+            sealed = _spread(sealed, state)
+        if len(sealed.value) <= VALUE_LIMIT:
+            return sealed
+        detail = f"the answer has {size} bytes, Kafka takes {VALUE_LIMIT} in a record and there is no place to cut it"
         outcome = quarantine.all_events(decode(inbox.value), Reason.CHUNK_POISON, detail)
         # What is too large is no sign of a wrong worker: it must not stop everybody's mail, see `streams.diversions`.
         outcome = replace(outcome, counts=replace(outcome.counts, diverted=0))
@@ -89,8 +102,29 @@ def _seal(outcome: Outcome, inbox: InboxRecord, state: PartitionState, losses: S
         stamp=inbox.offset,
         record=Record(header, sections),
         value=encode(header, sections),
+        ahead=(),
         counts=outcome.counts,
         keys=outcome.keys,
+    )
+
+
+def _spread(whole: Answer, state: PartitionState) -> Answer:
+    """Have the lifecycles of an answer go ahead of it.
+
+    Raises:
+        TooLongError: one of them does not fit into a record.
+    """
+    sections = dict(whole.record.sections)
+    lifecycles = sections.pop(Outbox.LIFECYCLES, b"")
+    name, cut = name_of(lifecycles), list(pieces(lifecycles, PIECE_LIMIT))
+    before = _repetition(state)
+    return replace(
+        whole,
+        value=encode({**whole.record.header, AHEAD: {"name": name, "records": len(cut)}}, sections),
+        ahead=[
+            encode({**before, AHEAD: {"name": name, "number": number}}, {Outbox.LIFECYCLES.value: piece})
+            for number, piece in enumerate(cut)
+        ],
     )
 
 
@@ -112,11 +146,16 @@ def repeat(state: PartitionState) -> bytes:
     The chain hangs on its last record. Where nothing happens for longer than the outbox is kept, that one would be
     deleted, and nobody could continue what the readers remember.
     """
+    return encode(_repetition(state), {})
+
+
+def _repetition(state: PartitionState) -> dict[str, Any]:
+    """Write the header of a record that answers nothing."""
     chain = state.chain
     if chain.epoch is None or chain.stamp is None:
         raise ValueError("an empty log has nothing to be repeated")
     link = Link(epoch=chain.epoch, stamp=chain.stamp, previous=chain.stamp)
-    return encode({**link.header(), TIME: state.time, "counts": asdict(Counts())}, {})
+    return {**link.header(), TIME: state.time, "counts": asdict(Counts())}
 
 
 def _loss_lines(losses: Sequence[Loss]) -> bytes:

@@ -107,6 +107,8 @@ class Shard:
         told = answer(record, work.state, losses, self._around.version)
         self._refuse_too_many(told, work)
         work.holes.clear()
+        for value in told.ahead:
+            work.end.append(value, record.offset - 1)
         work.state.apply(told.record, told.keys)
         work.diversions.note(told.record.header["counts"])
         work.next = record.offset + 1

@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 
 from streams import suppression
+from streams.ahead import AHEAD, Ahead
 from streams.contracts.chain import Chain, Link
 from streams.contracts.codec import Record, lines_of
 from streams.contracts.sections import Outbox, Seen, lifecycle_key
@@ -32,6 +33,7 @@ class PartitionState:
         self.chain = Chain()
         self.time: str | None = None
         """The time of the last inbox record that was answered."""
+        self._ahead = Ahead()
         self._lifecycles: Recent[bytes] = Recent(horizon_hours)
         self._suppressions: Recent[bytes] = Recent(horizon_hours)
         self._seen: Recent[bool] = Recent(horizon_hours)
@@ -47,13 +49,29 @@ class PartitionState:
         Raises:
             FormError: a later version of todoke wrote it.
         """
-        if not self.chain.follow(Link.of(record.header)):
+        lifecycles = record.section(Outbox.LIFECYCLES)
+        ahead = record.header.get(AHEAD, {})
+        if "records" in ahead:
+            lifecycles, is_whole = self._ahead.of(ahead)
+            if not is_whole and self.chain.linked:
+                return False  # it is answered again; where the log begins in the middle, what is missing is old
+        link = Link.of(record.header)
+        if not self.chain.follow(link):
             return False
+        if "number" in ahead:
+            self._ahead.keep(ahead, lifecycles)
+            return True
+        if link.previous != link.stamp:
+            self._ahead.clear()
+        self._learn(record, lifecycles, keys)
+        return True
+
+    def _learn(self, record: Record, lifecycles: bytes, keys: Collection[str] | None) -> None:
         self.time = record.header[TIME]
         hour = hours(self.time)
         for table in (self._lifecycles, self._suppressions, self._seen):
             table.advance(hour)
-        lines = lines_of(record.section(Outbox.LIFECYCLES))
+        lines = lines_of(lifecycles)
         if keys is None:
             keys = [lifecycle_key(line).decode() for line in lines]
         for key, line in zip(keys, lines, strict=True):
@@ -62,7 +80,6 @@ class PartitionState:
             self._suppressions.put(suppression.key(suppression.parse(line)), line)
         for seen in _seen.decode_lines(record.section(Outbox.SEEN)):
             self._seen.put(seen["id"], value=True)
-        return True
 
     def lifecycle(self, key: str) -> bytes | None:
         """Give the line of a lifecycle by `streams.lifecycle.key`, or ``None`` if none is open."""

@@ -116,6 +116,31 @@ async def test_a_worker_learns_what_another_one_answered_otherwise(stage: Stage)
     assert len(told.rows(Outbox.DEAD_LETTERS)) == 1
 
 
+async def test_lifecycles_that_are_too_long_for_one_record_are_told_ahead(stage: Stage) -> None:
+    """Also where a worker has died before, between what goes ahead and the answer itself."""
+    events = mails(0, 1300, subject="", api_data="x" * 14_000)
+    later = mails(0, 1300, subject="", type="delivered")
+    await stage.put([make_chunk(events[at : at + 50]) for at in range(0, 1300, 50)])
+    await stage.work_off()
+    state = state_after(await stage.told())
+    chunk = make_chunk(later)
+    offset = await stage.put([chunk])
+    record = InboxRecord(topic="inbox", shard=0, offset=offset, at=await stage.entered(offset), value=chunk)
+    died = answer(record, state, [], "1.0")
+    assert len(died.ahead) == 2
+    await write(stage, *died.ahead)
+    await stage.work_off()
+    await stage.put([chunk, make_chunk(events[:50])])
+    await stage.work_off()
+
+    told = await stage.told()
+    assert unique_ids(told) == once(*events, *later)
+    assert not told.rows(Outbox.DEAD_LETTERS)
+    assert told.ignored == 0
+    receipts = told.rows(Outbox.RECEIPTS)
+    assert [(row["unique"], row["duplicate"]) for row in receipts[26:]] == [(1300, 0), (0, 1300), (0, 50)]
+
+
 async def test_a_worker_follows_into_an_epoch_that_another_one_opened(stage: Stage) -> None:
     events = mails(0, 30)
     async with stage.running() as worker:

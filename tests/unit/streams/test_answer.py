@@ -12,6 +12,7 @@ from streams.answer import VALUE_LIMIT, answer, found, repeat
 from streams.contracts.chain import Chain, Link
 from streams.contracts.codec import decode, encode
 from streams.contracts.dead_letter import PART_LIMIT, Reason
+from streams.contracts.events import Event
 from streams.contracts.sections import Loss, Outbox
 from streams.inbox import InboxRecord
 from streams.state import BEGINNING, PartitionState
@@ -126,30 +127,122 @@ def test_a_chunk_that_the_fold_fails_on_is_kept_and_its_books_balance(caplog: py
     assert caplog.text.count("Traceback") == 1
 
 
-def test_an_answer_that_kafka_would_not_take_is_not_given() -> None:
-    """A lifecycle with very many events is told whole each time one more comes."""
-    state = founded()
-    many = [make_event(message_id="the same", type="deferred", reason=str(number)) for number in range(2400)]
-    state.apply(answer(inbox(make_chunk(many)), state, [], "1.0").record)
+def full(line: bytes) -> PartitionState:
+    """Know of every mail the same, which is a lot."""
 
     class Full(PartitionState):
         def lifecycle(self, key: str) -> bytes | None:
-            line = state.lifecycle("cmc\x1fthe same\x1fuser@example.jp")
-            assert line is not None
+            if (known := super().lifecycle(key)) is not None:
+                return known
             name = key.split("\x1f")[1].encode()
             return line.replace(b'"message_id":"the same"', b'"message_id":"%s"' % name)
 
-    full = Full(horizon_hours=24)
-    full.apply(decode(found(-1, None, BEGINNING, [])))
-    events = [make_event(message_id=f"mail {number}") for number in range(200)]
-    told = answer(inbox(make_chunk(events)), full, [], "1.0")
+    state = Full(horizon_hours=24)
+    state.apply(decode(FOUNDING))
+    return state
+
+
+FOUNDING = found(-1, None, BEGINNING, [])
+
+
+def lifecycle_of(events: list[Event]) -> bytes:
+    state = founded()
+    state.apply(answer(inbox(make_chunk(events)), state, [], "1.0").record)
+    line = state.lifecycle("cmc\x1fthe same\x1fuser@example.jp")
+    assert line is not None
+    return line
+
+
+LONG = lifecycle_of([make_event(message_id="the same", api_data="x" * 150_000)])
+
+
+def many(start: int = 0) -> list[Event]:
+    return [make_event(message_id=f"mail {number}", type="delivered") for number in range(start, start + 200)]
+
+
+def delivered(state: PartitionState) -> list[bool]:
+    lines = [state.lifecycle(f"cmc\x1fmail {number}\x1fuser@example.jp") for number in range(200)]
+    return [b'"state":"delivered"' in (line or b"") for line in lines]
+
+
+def test_lifecycles_that_do_not_fit_into_the_answer_go_ahead_of_it() -> None:
+    writer, reader = full(LONG), full(LONG)
+    told = answer(inbox(make_chunk(many())), writer, [], "1.0")
+    writer.apply(told.record, told.keys)
+
+    assert max(map(len, [*told.ahead, told.value])) <= VALUE_LIMIT
+    assert len(told.ahead) == 2
+    assert all(reader.apply(decode(value)) for value in [*told.ahead, told.value])
+    assert delivered(reader) == delivered(writer) == [True] * 200
+    assert [(row["unique"], row["dead_lettered"]) for row in rows(told.value, Outbox.RECEIPTS)] == [(200, 0)]
+    again = [answer(inbox(make_chunk(many()), 1), state, [], "1.0") for state in (writer, reader)]
+    assert [one.counts.duplicates for one in again] == [200, 200]
+    assert again[0].value == again[1].value
+
+
+def test_what_went_ahead_of_an_answer_that_never_came_is_not_known() -> None:
+    """Its worker died in between, and the next one answers the same from the same."""
+    told = answer(inbox(make_chunk(many())), full(LONG), [], "1.0")
+    reader = full(LONG)
+    before = reader.time
+    for value in told.ahead:
+        assert reader.apply(decode(value))
+    assert (reader.chain.stamp, reader.time, any(delivered(reader))) == (-1, before, False)
+    again = answer(inbox(make_chunk(many())), reader, [], "1.0")
+
+    assert (again.value, again.ahead) == (told.value, told.ahead)
+    for value in [*again.ahead[:1], *told.ahead, again.value]:
+        assert reader.apply(decode(value))
+    assert not reader.apply(decode(told.value))
+    assert (reader.chain.stamp, all(delivered(reader))) == (0, True)
+
+
+def test_another_answer_that_comes_first_drops_what_went_ahead() -> None:
+    reader = full(LONG)
+    told = answer(inbox(make_chunk(many())), reader, [], "1.0")
+    other = answer(inbox(make_chunk(many()[:1])), reader, [], "another version")
+    for value in [*told.ahead, other.value]:
+        assert reader.apply(decode(value))
+
+    assert not reader.apply(decode(told.value))
+    assert delivered(reader) == [True] + [False] * 199
+
+
+def test_an_answer_does_not_count_without_all_that_went_ahead_of_it() -> None:
+    reader = full(LONG)
+    told = answer(inbox(make_chunk(many())), reader, [], "1.0")
+    for value in told.ahead[1:]:
+        assert reader.apply(decode(value))
+
+    assert not reader.apply(decode(told.value))
+    assert reader.chain.stamp == -1
+
+
+def test_an_answer_that_a_log_begins_with_counts_with_what_is_left() -> None:
+    told = answer(inbox(make_chunk(many())), full(LONG), [], "1.0")
+    reader = PartitionState(horizon_hours=24)
+
+    for value in [*told.ahead[1:], told.value]:
+        assert reader.apply(decode(value))
+        reader.chain.linked = False
+
+    assert reader.chain.stamp == 0
+    assert 0 < reader.open_lifecycles < 200
+
+
+def test_an_answer_that_kafka_would_not_take_is_not_given() -> None:
+    """One mail alone is more than a record may be."""
+    chunk = make_chunk([make_event(message_id="the same", type="delivered"), make_event(message_id="mail 1")])
+    state = full(LONG.replace(b"xxx", b"xxx" + b"x" * VALUE_LIMIT, 1))
+    told = answer(inbox(chunk), state, [], "1.0")
 
     assert len(told.value) < VALUE_LIMIT
+    assert not told.ahead
     (letter,) = rows(told.value, Outbox.DEAD_LETTERS)
     assert letter["reason"] == Reason.CHUNK_POISON
     assert f"Kafka takes {VALUE_LIMIT}" in letter["detail"]
     assert told.counts.diverted == 0  # many of these must not stop the worker
-    assert [(row["unique"], row["dead_lettered"]) for row in rows(told.value, Outbox.RECEIPTS)] == [(0, 200)]
+    assert [(row["unique"], row["dead_lettered"]) for row in rows(told.value, Outbox.RECEIPTS)] == [(0, 2)]
 
 
 def test_nothing_is_answered_before_the_log_is_founded() -> None:
