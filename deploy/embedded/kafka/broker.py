@@ -19,6 +19,7 @@ from deploy.embedded.kafka.errors import JarsUnavailableError
 from deploy.embedded.kafka.folder import DataFolder, Marker
 from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache, log_progress
 from deploy.embedded.kafka.properties import LOOPBACK, render, server_properties
+from deploy.embedded.server_folder import write_through
 from deploy.embedded.server_process import ServerProcess, last_lines, size_of
 from deploy.ports import free_port, is_free
 
@@ -88,6 +89,7 @@ class EmbeddedKafka(ServerProcess):
             self._prepare()
             if not marker.formatted:
                 await self._format(jars, marker, lock)
+                write_through(self._folder.topics)  # which Kafka leaves to the kernel, and cannot start without
                 marker = self._folder.note(marker, formatted=True)
             command = jvm.broker_command(jars, heap=self._heap, log=self._log, temporary=self._folder.temporary)
             self._process = await self._spawn(command, lock)
