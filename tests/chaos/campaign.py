@@ -19,6 +19,7 @@ from tests.chaos.judge import Tables, judge_tables
 from tests.chaos.judge_topics import Topics, judge_topics
 from tests.chaos.pipeline import Pipeline
 from tests.chaos.plan import Fault, Kind, draw_plan
+from tests.chaos.power import Disk, disk_of_its_own
 from tests.chaos.tables import rows
 from tests.chaos.watch import Sight, unbounded, watch
 from tests.eventually import eventually
@@ -26,8 +27,6 @@ from tests.traffic.provider import WEBHOOKS, Item, Ledger, Provider
 from tests.traffic.running import INSTALLED, RunningPipeline
 from tests.traffic.topics import committed_records
 
-IDLE_WITHIN = 240.0
-"""Seconds from the last answer until everything must be worked off."""
 ROUND_WITHIN = 900.0
 """Seconds for traffic and faults of one round, recovery included, and more for very many events."""
 EVENTS_A_SECOND = 1000
@@ -88,6 +87,8 @@ class Options:
     """Of faults; all where none are given."""
     plan: Sequence[Fault] = ()
     """Of every round; drawn where none is given."""
+    idle_within: float = 240.0
+    """Seconds from the last answer until everything must be worked off."""
     todoke: Path = INSTALLED
     code: Path | None = None
     """Folder of the packages to run instead of the installed ones."""
@@ -136,7 +137,8 @@ class Campaign:
             self.pipeline = Fleet(folder / "data", config=config, seed=seed, todoke=options.todoke, code=options.code)
         self.outcome = Outcome(seed=seed, form=options.form_of(seed))
         self._seed = seed
-        self._disks: dict[str, Path] = {}
+        self._small: dict[str, Path] = {}
+        self._whole: Disk | None = None
         self._options = options
         self._items = draw_items(seed, options.rounds, events=options.events, seconds=options.seconds)
         self._provider = Provider(self.pipeline.addresses, seed, self.outcome.ledger)
@@ -145,18 +147,26 @@ class Campaign:
         """Run all rounds, or until one finds something wrong."""
         began = time.monotonic()
         try:
-            async with self._small_disks() as self._disks, self.pipeline:
+            async with self._disks(), self.pipeline:
                 await self._rounds()
         finally:
             self.outcome.overdue = self.pipeline.overdue
             self.outcome.seconds = time.monotonic() - began
         return self.outcome
 
-    def _small_disks(self) -> contextlib.AbstractAsyncContextManager[dict[str, Path]]:
-        """Give the servers disks that can be filled, unless none is to be: much traffic would fill them by itself."""
-        if self._options.kinds and Kind.DISK_FULL not in self._options.kinds:
-            return contextlib.nullcontext({})
-        return small_disks(self.pipeline.data, keep=self._found_any)
+    @contextlib.asynccontextmanager
+    async def _disks(self) -> AsyncIterator[None]:
+        """Put on disks of its own what is to be filled, or to lose its power, for the length of the block.
+
+        What is not to be filled has none: much traffic would fill it by itself.
+        """
+        data, wanted = self.pipeline.data, {fault.kind for fault in self._options.plan} | set(self._options.kinds)
+        async with contextlib.AsyncExitStack() as disks:
+            if Kind.POWER in wanted:
+                self._whole = await disks.enter_async_context(disk_of_its_own(data, keep=self._found_any))
+            elif not self._options.kinds or Kind.DISK_FULL in wanted:
+                self._small = await disks.enter_async_context(small_disks(data, keep=self._found_any))
+            yield
 
     async def _rounds(self) -> None:
         found = self.outcome.found
@@ -179,7 +189,7 @@ class Campaign:
     async def _round(self, number: int, items: list[Item]) -> None:
         options, outcome = self._options, self.outcome
         name = f"{self._seed}.{number}"
-        faults = Faults(self.pipeline, outcome.tally, name, self._disks)
+        faults = Faults(self.pipeline, outcome.tally, name, small=self._small, whole=self._whole)
         async with _beside(watch(self.pipeline, outcome.sight, self._outstanding)), _beside(faults.keep_up()):
             async with (
                 asyncio.timeout(ROUND_WITHIN + self._options.events / EVENTS_A_SECOND),
@@ -204,8 +214,10 @@ class Campaign:
         impossible = set()
         if not self.pipeline.networks:
             impossible.add(Kind.NETWORK)
-        if not self._disks:
+        if not self._small:
             impossible.add(Kind.DISK_FULL)
+        if self._whole is None:
+            impossible.add(Kind.POWER)
         return draw_plan(
             name,
             self.pipeline.roles,
@@ -223,8 +235,8 @@ class Campaign:
         What is in the journal of ingest is not in Kafka yet, so that all of the sender's is waited for first.
         """
         with contextlib.suppress(AssertionError):
-            await eventually(self._has_all, within=IDLE_WITHIN)
-        code, said = await self.pipeline.audit(wait=IDLE_WITHIN)
+            await eventually(self._has_all, within=self._options.idle_within)
+        code, said = await self.pipeline.audit(wait=self._options.idle_within)
         if code:
             self.outcome.found.note(kinds.STUCK if "records behind:" not in said else kinds.AUDIT, said)
 

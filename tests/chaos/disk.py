@@ -6,14 +6,15 @@ import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-SIZE = {"kafka": "400m", "clickhouse": "400m"}
+SIZE = {"kafka": "400m", "clickhouse": "400m", "journal": "200m"}
+"""By the name of the folder below the data folder; `tests.chaos.plan.DISKS` names them too."""
 BALLAST = "ballast"
 BLOCK = b"\0" * 1024 * 1024
 
 
 @contextlib.asynccontextmanager
 async def small_disks(data: Path, *, keep: Callable[[], object]) -> AsyncIterator[dict[str, Path]]:
-    """Mount a disk in memory for each server below a data folder, for the length of the block.
+    """Mount disks in memory for the servers and for ingest's journal below a data folder, for the length of the block.
 
     Gives where each is; nothing where mounting is not allowed. In the end, what is on them is kept if that is wanted.
     """

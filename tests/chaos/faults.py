@@ -14,6 +14,7 @@ from tests.chaos.disk import empty, fill
 from tests.chaos.pipeline import Pipeline
 from tests.chaos.plan import EVERYTHING, Fault, Kind
 from tests.chaos.poison import Poisoned, poison
+from tests.chaos.power import Disk
 from tests.chaos.proxy import Weather
 from tests.chaos.repeat import repeat
 from tests.eventually import eventually
@@ -27,7 +28,7 @@ RECOVERED_WITHIN = 180.0
 """Seconds."""
 GONE_WITHIN = 40.0
 """Seconds that a role may take to end when it is told to."""
-DEADLY = frozenset({Kind.KILL, Kind.KILL_CHILD, Kind.TERMINATE, Kind.KILL_ALL, Kind.RESTART})
+DEADLY = frozenset({Kind.KILL, Kind.KILL_CHILD, Kind.TERMINATE, Kind.KILL_ALL, Kind.RESTART, Kind.POWER})
 """Kinds that end a process, so that one can tell when it works again."""
 
 
@@ -51,19 +52,22 @@ class Tally:
 class Faults:
     """The hand that breaks things."""
 
-    def __init__(self, pipeline: Pipeline, tally: Tally, seed: object, disks: Mapping[str, Path]) -> None:
+    def __init__(
+        self, pipeline: Pipeline, tally: Tally, seed: object, *, small: Mapping[str, Path], whole: Disk | None = None
+    ) -> None:
         """Aim at a pipeline.
 
         Args:
             pipeline: the victim.
             tally: to write into.
             seed: what is drawn depends on it.
-            disks: the servers' own, which may be filled.
+            small: disks of the servers' own, which may be filled.
+            whole: the disk that has everything, and may lose its power.
         """
         self._pipeline = pipeline
         self._tally = tally
         self._draw = chance("faults", seed)
-        self._disks = disks
+        self._small, self._whole_disk = small, whole
         self._whole = asyncio.Lock()
 
     async def inflict(self, fault: Fault) -> None:
@@ -107,10 +111,12 @@ class Faults:
                 process = self._pipeline.process(fault.victim)
                 process.terminate()
                 await self._until_replaced(fault.victim, process.pid)
-            case Kind.KILL_ALL:
+            case Kind.KILL_ALL | Kind.POWER:
                 async with self._whole:
                     self._tally.kills += len(self._pipeline.run["pids"])
                     await self._pipeline.kill_everything()
+                    if fault.kind is Kind.POWER and self._whole_disk is not None:
+                        await self._whole_disk.lose_power()
                     await self._start()
             case Kind.RESTART:
                 async with self._whole:
@@ -134,7 +140,7 @@ class Faults:
             case Kind.STALE_ANSWER:
                 await repeat(self._pipeline.kafka, "mail.outbox", self._draw)
             case Kind.DISK_FULL:
-                await self._fill(self._disks[fault.victim], fault.seconds)
+                await self._fill(self._small[fault.victim], fault.seconds)
             case _:
                 raise ValueError(f"nothing is known to be done for {fault}")
 

@@ -163,7 +163,7 @@ class Fleet:
         env = {"TODOKE_KAFKA__BOOTSTRAP_SERVERS": f"127.0.0.1:{self.networks[name, 'kafka'].port}"}
         if kind == "ingest":
             port = self._ingest_ports[name]
-            env["TODOKE_INGEST__JOURNAL"] = str(self.data / f"journal-{number}")
+            env["TODOKE_INGEST__JOURNAL"] = str(self.data / "journal" / number)
             return ["ingest", "--port", str(port)], port, env
         port = free_port()
         command = {"worker": ["worker"], "sink-clickhouse": ["sink", "clickhouse"], "sink-topics": ["sink", "topics"]}

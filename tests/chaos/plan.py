@@ -9,6 +9,7 @@ from tests.chaos.proxy import CLICKHOUSE, KAFKA, Weather
 from tests.traffic.chance import chance
 
 SERVERS = ("kafka", "clickhouse")
+DISKS = (*SERVERS, "journal")
 EVERYTHING = "everything"
 
 
@@ -43,7 +44,10 @@ class Kind(StrEnum):
     """A copy of an outbox record behind all others: what a worker writes that has lost its partition."""
 
     DISK_FULL = "disk full"
-    """Of one server, for a while. Only where disks can be mounted."""
+    """Of one server, or of ingest's journal, for a while. Only where disks can be mounted."""
+
+    POWER = "loss of power"
+    """Of the whole machine. Only where `tests.chaos.power` has the data on a disk of its own."""
 
     NETWORK = "network"
     """Between one role, or all of them, and a server."""
@@ -87,9 +91,22 @@ WEIGHTS = {
     Kind.REDELIVERY: 1,
     Kind.STALE_ANSWER: 1,
     Kind.DISK_FULL: 1,
+    Kind.POWER: 1,
     Kind.NETWORK: 8,
 }
 """How often each kind is drawn, compared with the others."""
+VICTIMS = {
+    Kind.KILL_CHILD: SERVERS,
+    Kind.KILL_ALL: (EVERYTHING,),
+    Kind.RESTART: (EVERYTHING,),
+    Kind.POWER: (EVERYTHING,),
+    Kind.EXTRA: ("worker", "sink clickhouse", "sink topics"),
+    Kind.POISON: ("worker",),
+    Kind.REDELIVERY: ("worker",),
+    Kind.STALE_ANSWER: ("worker",),
+    Kind.DISK_FULL: DISKS,
+}
+"""Of the kinds whose victims are the same in every form; the others are aimed at roles."""
 LONG, SHORT = (8.0, 15.0), (0.5, 8.0)
 """Seconds: longer than a session of 6 s in Kafka, and others."""
 
@@ -119,21 +136,18 @@ def draw_plan(
 
 def _fault(draw: random.Random, at: float, kind: Kind, roles: Sequence[str]) -> Fault:
     seconds = draw.uniform(*draw.choice((LONG, SHORT)))
+    if kind is not Kind.NETWORK:
+        return Fault(at=at, kind=kind, victim=draw.choice(_victims(kind, roles)), seconds=seconds)
+    server = draw.choice(SERVERS)
+    weather = draw.choice(KAFKA if server == "kafka" else CLICKHOUSE)
+    near = roles if server == "kafka" else [role for role in roles if role.startswith("sink-clickhouse")]
+    victim = draw.choice((*near, EVERYTHING))
+    return Fault(at=at, kind=kind, victim=victim, seconds=seconds, server=server, weather=weather)
+
+
+def _victims(kind: Kind, roles: Sequence[str]) -> Sequence[str]:
     match kind:
         case Kind.KILL | Kind.TERMINATE | Kind.FREEZE:
-            return Fault(at=at, kind=kind, victim=draw.choice((*roles, *SERVERS)), seconds=seconds)
-        case Kind.KILL_CHILD | Kind.DISK_FULL:
-            return Fault(at=at, kind=kind, victim=draw.choice(SERVERS), seconds=seconds)
-        case Kind.KILL_ALL | Kind.RESTART:
-            return Fault(at=at, kind=kind, victim=EVERYTHING)
-        case Kind.POISON | Kind.REDELIVERY | Kind.STALE_ANSWER:
-            return Fault(at=at, kind=kind, victim="worker")
-        case Kind.EXTRA:
-            victim = draw.choice(("worker", "sink clickhouse", "sink topics"))
-            return Fault(at=at, kind=kind, victim=victim, seconds=seconds)
-        case Kind.NETWORK:
-            server = draw.choice(SERVERS)
-            weather = draw.choice(KAFKA if server == "kafka" else CLICKHOUSE)
-            near = roles if server == "kafka" else [role for role in roles if role.startswith("sink-clickhouse")]
-            victim = draw.choice((*near, EVERYTHING))
-            return Fault(at=at, kind=kind, victim=victim, seconds=seconds, server=server, weather=weather)
+            return (*roles, *SERVERS)
+        case _:
+            return VICTIMS[kind]

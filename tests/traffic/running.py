@@ -1,6 +1,7 @@
 """A whole pipeline from outside: the installed command as a process, and what may be done to it."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -150,10 +151,15 @@ class RunningPipeline:
         return int(process.pid)
 
     async def kill_everything(self) -> None:
-        """Kill all of it at once, the one that would start it again first."""
+        """Kill all of it at once, the one that would start it again first, and wait until nothing of it is left."""
         assert self._process is not None
-        kill_family(psutil.Process(self._process.pid))
+        family = kill_family(psutil.Process(self._process.pid))
         await self._process.wait()
+
+        async def are_gone() -> bool:
+            return not any(map(_holds_files, family))
+
+        await eventually(are_gone, within=READY_WITHIN)
 
     async def until_replaced(self, name: str, pid: int) -> None:
         """Return once another process stands in the place of a killed one, and works."""
@@ -221,13 +227,23 @@ class RunningPipeline:
                 await self.kill_everything()
 
 
-def kill_family(process: psutil.Process) -> None:
-    """Kill a process and all that it started."""
-    for member in (process, *process.children(recursive=True)):
-        try:
+def kill_family(process: psutil.Process) -> list[psutil.Process]:
+    """Kill a process and all that it started; give them all. Some of them may take a moment to die."""
+    family: list[psutil.Process] = [process, *process.children(recursive=True)]
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
-        except psutil.NoSuchProcess:
-            continue
+    return family
+
+
+def _holds_files(process: psutil.Process) -> bool:
+    """Tell whether a process may still have files open: a dead one that nobody waited for has none, once its last
+    thread has ended.
+    """
+    try:
+        return bool(process.is_running()) and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _cpu(pid: int) -> float:

@@ -96,6 +96,20 @@ MUTATIONS = {
         plan=several(Kind.KILL, "sink-topics", 6),
         seen_as=frozenset({kinds.TOPICS}),
     ),
+    "Kafka acknowledges what is not on the disk": Mutation(
+        files="streams/contracts/topics.py",
+        words='{"flush.messages": "1"} if fsync else {}',
+        instead="{}",
+        plan=several(Kind.POWER, EVERYTHING, 6),
+        seen_as=frozenset({kinds.LOST}),
+    ),
+    "the journal acknowledges what is not on the disk": Mutation(
+        files="ingest/journal/store.py",
+        words="pragma synchronous = full",
+        instead="pragma synchronous = off",
+        plan=(*several(Kind.KILL, "kafka", 4), *several(Kind.POWER, EVERYTHING, 6)),
+        seen_as=frozenset({kinds.LOST}),
+    ),
 }
 
 
@@ -106,7 +120,13 @@ async def test_the_judge_sees_what_a_guard_is_for(tmp_path: Path, name: str) -> 
     mutate(tmp_path / "code", mutation)
     (tmp_path / "run").mkdir()
     options = Options(
-        rounds=1, events=1_500, seconds=10.0, form=mutation.form, plan=mutation.plan, code=tmp_path / "code"
+        rounds=1,
+        events=1_500,
+        seconds=10.0,
+        form=mutation.form,
+        plan=mutation.plan,
+        idle_within=60.0,  # what is lost never comes
+        code=tmp_path / "code",
     )
 
     outcome = await Campaign(tmp_path / "run", 1, options).run()
