@@ -17,7 +17,7 @@ from streams.contracts.sections import Loss, Outbox
 from streams.contracts.topics import OUTBOX_LIMIT
 from streams.correlation import correlate
 from streams.inbox import InboxRecord
-from streams.outcome import Counts, Outcome, lines
+from streams.outcome import Counts, Outcome
 from streams.quarantine import Quarantine
 from streams.state import TIME, PartitionState
 
@@ -159,4 +159,4 @@ def _repetition(state: PartitionState) -> dict[str, Any]:
 
 
 def _loss_lines(losses: Sequence[Loss]) -> bytes:
-    return lines([_encoder.encode(loss) for loss in losses])
+    return _encoder.encode_lines(losses)

@@ -64,10 +64,10 @@ def correlate(chunk: Record, known: Known, quarantine: Quarantine) -> Outcome:
     )
     sections: dict[str, bytes] = {
         Outbox.EVENTS: fold.unique_lines(section),
-        Outbox.LIFECYCLES: lines([lifecycle.render(mail) for mail in fold.changed.values()]),
-        Outbox.SEEN: lines([_encoder.encode(Seen(id=id_, received_at=quarantine.record.at)) for id_ in fold.seen]),
+        Outbox.LIFECYCLES: lifecycle.render_all(list(fold.changed.values())),
+        Outbox.SEEN: _encoder.encode_lines([Seen(id=id_, received_at=quarantine.record.at) for id_ in fold.seen]),
         Outbox.SUPPRESSIONS: lines([suppression.render(latest) for latest in fold.suppressed.values()]),
-        Outbox.RECEIPTS: lines([_encoder.encode(receipt) for receipt in receipts]),
+        Outbox.RECEIPTS: _encoder.encode_lines(receipts),
         Outbox.DEAD_LETTERS: chunk.section(Inbox.DEAD_LETTERS) + b"".join(letters),
         Outbox.ANSWERED: chunk.section(Inbox.ANSWERED),
     }

@@ -7,7 +7,7 @@ absorb further events: see `Own`.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Annotated
 
@@ -46,7 +46,6 @@ _ANY = (
     (2, "api_data", "api_data"),
     (3, "composition", "composition"),
 )
-_OTHERS = (-1,) * 5
 _FAILED = (*_ANY, (4, "failed_reason", "reason"))
 _BOUNCED = (
     *_ANY,
@@ -182,32 +181,48 @@ def begin(event: Event) -> Lifecycle:
     """
     at, type_ = event.occurred_at, event.type
     sender, subject, api_data, composition = event.sender, event.subject, event.api_data, event.composition
-    mail = Lifecycle(
+    is_queued = type_ == "queued"
+    mail = Lifecycle(  # by position, which takes half the time of by name
         event.source,
         event.message_id,
         event.recipient,
         type_,
-        first_seen_at=at,
-        last_seen_at=at,
-        events=1,
-        sender=sender,
-        subject=subject,
-        api_data=api_data,
-        composition=composition,
-        own=Own(
+        at if is_queued else None,
+        None,  # no other times yet
+        None,
+        None,
+        None,
+        None,
+        at,
+        at,
+        0,
+        1,
+        "",  # no reasons
+        "",
+        "",
+        "",
+        "",
+        sender,
+        subject,
+        api_data,
+        composition,
+        None,
+        Own(
             [at + event.id],
             [
                 0 if sender else NOBODY,
                 0 if subject else NOBODY,
                 0 if api_data else NOBODY,
                 0 if composition else NOBODY,
-                *_OTHERS,
+                NOBODY,
+                NOBODY,
+                NOBODY,
+                NOBODY,
+                NOBODY,
             ],
         ),
     )
-    if type_ == "queued":
-        mail.queued_at = at
-    else:
+    if not is_queued:
         mail._remember_texts(event, 0)  # noqa: SLF001 - the other half of the class
         mail._remember_time(event)  # noqa: SLF001
     return mail
@@ -240,3 +255,8 @@ def parse(line: bytes) -> Lifecycle:
 def render(lifecycle: Lifecycle) -> bytes:
     """Write a lifecycle as JSON, the worker's own part last; without a newline."""
     return _encoder.encode(lifecycle)
+
+
+def render_all(lifecycles: Collection[Lifecycle]) -> bytes:
+    """Write lifecycles as the lines of a section: the same as to `render` each, for half the cost."""
+    return _encoder.encode_lines(lifecycles)

@@ -70,7 +70,7 @@ class Quarantine:
         receipts = balance(chunk.section(Inbox.RECEIPTS), shard=shard, offset=offset, unique={}, duplicates={})
         return Outcome(
             sections={
-                Outbox.RECEIPTS: lines([_encoder.encode(receipt) for receipt in receipts]),
+                Outbox.RECEIPTS: _encoder.encode_lines(receipts),
                 Outbox.DEAD_LETTERS: chunk.section(Inbox.DEAD_LETTERS) + self.letter(events, reason, detail),
                 Outbox.ANSWERED: chunk.section(Inbox.ANSWERED),
             },
