@@ -6,11 +6,14 @@ however long the broker is away. Its private parts are touched here and nowhere 
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from itertools import chain
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.producer.message_accumulator import BatchBuilder
 
+from sinks.publication import Publication
 from sinks.settings import TopicsSinkSettings
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.topics import OUTBOX_LIMIT
@@ -50,6 +53,31 @@ async def start_producer(
         await abandon(producer)
         raise
     return producer
+
+
+def fill(batch: BatchBuilder, publications: Iterable[Publication], timestamp: int) -> Publication | None:
+    """Put records into an empty batch until it is full; give the one that found no room, which the next batch takes.
+
+    The first record finds room whatever its size. The batch's own way in takes longer for its serializers, of which
+    there are none, than for the record.
+
+    Args:
+        batch: made by the producer.
+        publications: taken one after the other, the last one in vain if it is given back.
+        timestamp: of all records, in milliseconds since 1970.
+    """
+    append = batch._builder.append  # noqa: SLF001 - see the module
+    left = None
+    number = 0
+    for publication in publications:
+        key, value, headers = publication
+        if append(number, timestamp, key, value, headers) is None:
+            left = publication
+            break
+        number += 1
+    batch._relative_offset = number  # noqa: SLF001 - how many records it has
+    batch.close()
+    return left
 
 
 async def abandon(producer: AIOKafkaProducer) -> None:

@@ -17,7 +17,8 @@ SCHEMA_HEADER = "schema"
 LIFECYCLE_SCHEMA = b"lifecycle/1"
 SUPPRESSION_SCHEMA = b"suppression/1"
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, bytes | None]]
+"""As aiokafka wants them; none of ours is without a value."""
 
 
 Publication = tuple[bytes | None, bytes | None, Headers]
@@ -61,8 +62,8 @@ _dead_letters = msgspec.json.Decoder(_DeadLetter)
 _encoder = msgspec.json.Encoder()
 
 _EVENT_HEADER = (SCHEMA_HEADER, EVENT_SCHEMA.encode())
-_LIFECYCLE_HEADERS = [(SCHEMA_HEADER, LIFECYCLE_SCHEMA)]  # aiokafka takes nothing but lists
-_SUPPRESSION_HEADERS = [(SCHEMA_HEADER, SUPPRESSION_SCHEMA)]
+_LIFECYCLE_HEADERS: Headers = [(SCHEMA_HEADER, LIFECYCLE_SCHEMA)]  # aiokafka takes nothing but lists
+_SUPPRESSION_HEADERS: Headers = [(SCHEMA_HEADER, SUPPRESSION_SCHEMA)]
 
 
 def events(record: Record) -> Iterator[Publication]:
@@ -106,5 +107,5 @@ def dead_letters(record: Record) -> Iterator[Publication]:
         }
         if letter.topic:
             known |= {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
-        headers = [(name, str(value).encode()) for name, value in known.items()]
+        headers: Headers = [(name, str(value).encode()) for name, value in known.items()]
         yield None, base64.b64decode(letter.raw_base64), headers

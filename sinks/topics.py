@@ -32,7 +32,7 @@ from sinks.breaker import Limits, Tally
 from sinks.errors import HandedOverError, UnreachableError
 from sinks.group import OutboxGroup
 from sinks.position import Bounds, Position
-from sinks.producer import abandon, look_at, start_producer
+from sinks.producer import abandon, fill, look_at, start_producer
 from sinks.publication import Publication
 from sinks.settings import TopicsSinkSettings
 from sinks.sifting import UNPUBLISHABLE, Channel, sift
@@ -184,13 +184,9 @@ class TransactionDelivery:
     def _batches(self, producer: AIOKafkaProducer, publications: Iterable[Publication]) -> Iterator[BatchBuilder]:
         """Make batches of what goes to one topic."""
         now = int(self._clock.now().timestamp() * 1000)
-        batch = None
-        for key, value, headers in publications:
-            if batch is None:
-                batch = producer.create_batch()
-            if batch.append(timestamp=now, key=key, value=value, headers=headers) is None:
-                yield batch
-                batch = producer.create_batch()
-                batch.append(timestamp=now, key=key, value=value, headers=headers)
-        if batch is not None:
+        coming = iter(publications)
+        first = next(coming, None)
+        while first is not None:
+            batch = producer.create_batch()
+            first = fill(batch, chain((first,), coming), now)
             yield batch
