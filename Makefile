@@ -13,6 +13,10 @@ EVENTS ?= 1000000
 SEED ?= 1
 ROUNDS ?= 3
 MINUTES ?= 0
+# Tests wait for servers more than they compute: three processes keep two cores busy. Each has servers of its own, and
+# takes whole files, in the order in which they are named: what takes longest comes first.
+WORKERS ?= 3
+SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 MADE := $(VENV)/.made
@@ -33,7 +37,7 @@ run: setup ## Run the whole pipeline here, with sample payloads, until Ctrl-C
 	@set -m; $(BIN)/todoke up --demo --data $(DATA) || exit $$?
 
 test: lint types layers setup ## Everything that must be green, the quickest first
-	$(BIN)/pytest tests/unit tests/contract tests/integration tests/acceptance tests/chaos/test_judge.py tests/chaos/test_short.py
+	$(BIN)/pytest $(SPREAD) tests/chaos/test_short.py tests/acceptance tests/integration tests/contract tests/unit tests/chaos/test_judge.py
 
 lint: $(INSTALLED) ## Rules and form of the code
 	$(BIN)/ruff check
@@ -53,10 +57,10 @@ unit: $(INSTALLED) ## Tests without servers
 	$(BIN)/pytest tests/unit tests/contract
 
 integration: setup ## Tests with real Kafka and the real ClickHouse engine
-	$(BIN)/pytest tests/integration
+	$(BIN)/pytest $(SPREAD) tests/integration
 
 acceptance: setup ## Tests of the installed command, from outside
-	$(BIN)/pytest tests/acceptance
+	$(BIN)/pytest $(SPREAD) tests/acceptance
 
 bench: setup ## Measure the whole pipeline: a million events with resends (EVENTS=…)
 	$(BIN)/python -m tests.benchmarks.pipeline --events $(EVENTS)

@@ -22,8 +22,8 @@ NOT_SENT = "deliveries-v1.json"
 """A decoded view of event-v1.form; version 1 of the webhook knows no JSON."""
 JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
-SECOND_START = 15.0
-"""Seconds."""
+SECOND_START = 1.5
+"""Times as long as the first one at most: what else the machine does slows both."""
 SEED = 20230125
 
 Post = tuple[str, bytes]
@@ -120,7 +120,9 @@ async def lifecycles_on_the_topic(pipeline: RunningPipeline) -> list[Any]:
 @pytest.mark.timeout(300)
 async def test_any_order_number_form_and_batching_gives_the_expected_rows(tmp_path: Path) -> None:
     posts = recorded()
+    began = time.monotonic()
     async with RunningPipeline(tmp_path / "data") as pipeline:
+        first = time.monotonic() - began
         accepted = await send_all(pipeline, posts)
         await is_as_expected(pipeline, accepted)
 
@@ -133,7 +135,7 @@ async def test_any_order_number_form_and_batching_gives_the_expected_rows(tmp_pa
         # A second start is quick, finds its data and recognises what it has seen.
         began = time.monotonic()
         await pipeline.start()
-        assert time.monotonic() - began < SECOND_START
+        assert time.monotonic() - began < SECOND_START * first
         accepted += await send_all(pipeline, shuffled)
         await is_as_expected(pipeline, accepted)
         assert await pipeline.stop() == 0
