@@ -74,6 +74,7 @@ async def is_failing(role: ClickHouseSinkRole) -> bool:
     return not ready
 
 
+@pytest.mark.timeout(600)
 async def test_clickhouse_is_killed_in_the_middle_of_inserts(
     topics_place: Place, log: OutboxLog, own_clickhouse: EmbeddedClickHouse
 ) -> None:
@@ -102,6 +103,7 @@ async def test_clickhouse_is_killed_in_the_middle_of_inserts(
         assert await tables.number("select sum(queued) from stats_hourly") == total
 
 
+@pytest.mark.timeout(600)
 async def test_kafka_is_killed_under_both_sinks(own_kafka: EmbeddedKafka, place: Place, tables: Tables) -> None:
     kafka = KafkaConnection(bootstrap_servers=own_kafka.bootstrap_servers)
     names = topics(place.prefix)

@@ -3,11 +3,14 @@
 import random
 from pathlib import Path
 
+import pytest
+
 from deploy.embedded.kafka import EmbeddedKafka
 from tests.integration.streams.stage import stage_in
 from tests.integration.streams.test_kills import assert_each_once, everything, history, put_all, until_written
 
 
+@pytest.mark.timeout(600)
 async def test_a_broker_that_dies_again_and_again_costs_nothing(tmp_path: Path, topic_prefix: str) -> None:
     chance = random.Random(9)  # noqa: S311 - a test's dice
     events = history(12_000)

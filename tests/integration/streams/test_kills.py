@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from zlib import crc32
 
+import pytest
+
 from streams.contracts.events import Event
 from streams.contracts.sections import Outbox
 from tests.chunks import make_chunk, make_event
@@ -91,6 +93,7 @@ def assert_each_once(told: dict[int, Told], events: Sequence[Event]) -> None:
     assert Counter((row["events"], row["state"]) for row in latest.values()) == {(3, "delivered"): len(events) // 3}
 
 
+@pytest.mark.timeout(600)
 async def test_a_worker_killed_again_and_again_loses_and_repeats_nothing(wide_stage: Stage) -> None:
     chance = random.Random(7)  # noqa: S311 - a test's dice
     events = history(12_000)
@@ -107,6 +110,7 @@ async def test_a_worker_killed_again_and_again_loses_and_repeats_nothing(wide_st
     assert_each_once(told, events)
 
 
+@pytest.mark.timeout(600)
 async def test_workers_that_come_and_go_lose_and_repeat_nothing(wide_stage: Stage) -> None:
     chance = random.Random(8)  # noqa: S311 - a test's dice
     events = history(6_000)
