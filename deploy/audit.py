@@ -10,6 +10,8 @@ from deploy.progress import Stage, stages
 from deploy.settings import Settings
 from deploy.span import ALL, Span
 from deploy.tables import Tables
+from sinks.position import Position
+from sinks.writer import Stored
 from streams.contracts.clock import Clock, Deadline
 
 NAMED = 20
@@ -107,6 +109,8 @@ having `rows` != `unique`
 order by receipt
 limit {{limit:UInt32}}
 """
+GENERATION = "select max(generation) as generation from generations"
+BLOCKS = "select distinct shard from blocks"
 LOSSES = """
 select topic, shard, first, last, toString(found_at) as found_at, count() over () as spans
 from losses
@@ -156,6 +160,8 @@ class Books:
     """The first receipts, of the first hour in question, with more or fewer rows than they count."""
     lost: tuple[Mapping[str, Any], ...] = ()
     """The first spans."""
+    emptied: tuple[int, ...] = ()
+    """Shards of which the tables know nothing, although the sink has brought something of them."""
     topics: tuple[str, ...] = ()
     """What the public topics hold otherwise than the tables; a sentence each."""
 
@@ -195,6 +201,11 @@ class Books:
 
     def _surplus(self) -> list[str]:
         found = []
+        if self.emptied:
+            found.append(
+                f"the tables know nothing of what the sink has brought of shards {', '.join(map(str, self.emptied))}: "
+                "they were emptied, or it is another database; run `todoke rebuild`"
+            )
         total, excess = self.total, self.by_status.get("excess", Count())
         if excess.receipts:
             surplus = excess.unique + excess.duplicate + excess.dead_lettered - excess.accepted
@@ -257,6 +268,7 @@ async def read_tables(settings: Settings, positions: tuple[Stage, ...], span: Sp
         differing: list[dict[str, Any]] = []
         if held != sum(count.unique for count in statuses.values()):
             differing = await _rows_that_differ(tables, received)
+        emptied = await _emptied(tables, positions)
         lost = await tables.rows(LOSSES.format(condition=span.condition("losses.found_at")), limit=limit)
     losses = lost[0]["spans"] if lost else 0
     return Books(
@@ -267,9 +279,25 @@ async def read_tables(settings: Settings, positions: tuple[Stage, ...], span: Sp
         refused=letters["refused"],
         dead_letters=letters["letters"] + letters["of_chunks"],
         losses=losses,
+        emptied=emptied,
         missing=tuple(missing),
         rows_missing=tuple(differing),
         lost=tuple({name: value for name, value in row.items() if name != "spans"} for row in lost),
+    )
+
+
+async def _emptied(tables: Tables, positions: tuple[Stage, ...]) -> tuple[int, ...]:
+    """Compare what the sink says that it has brought with what the tables know of: the same nothing would balance."""
+    (latest,) = await tables.rows(GENERATION)
+    known = {row["shard"] for row in await tables.rows(BLOCKS)}
+    return tuple(
+        shard
+        for stage in positions
+        if stage.name == "sink-clickhouse"
+        for shard, committed in sorted(stage.positions.items())
+        if Stored(generation=latest["generation"], position=Position(offset=0) if shard in known else None).has_lost(
+            committed
+        )
     )
 
 

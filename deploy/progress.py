@@ -1,7 +1,7 @@
 """How far each stage of the pipeline is, read from Kafka alone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -9,6 +9,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from deploy.broker import admin_client, reader
 from deploy.topics import TopicsDifferError
+from sinks.position import Position
 from streams.contracts.chain import BEFORE_FIRST, Chain, Link
 from streams.contracts.codec import decode
 from streams.contracts.kafka import KafkaConnection
@@ -26,6 +27,8 @@ class Stage:
     name: str
     behind: int
     """Records that it has not worked off."""
+    positions: Mapping[int, Position] = field(default_factory=dict)
+    """Of a sink: what its group committed, by partition."""
 
 
 async def stages(connection: KafkaConnection, topics: Topics, groups: dict[str, str]) -> list[Stage]:
@@ -64,8 +67,7 @@ async def stages(connection: KafkaConnection, topics: Topics, groups: dict[str, 
             max(0, end - max(stamps.get(number, BEFORE_FIRST) + 1, begins[number])) for number, end in ends.items()
         )
         sinks = [
-            Stage(name=name, behind=await _behind(admin, group, topics.outbox.name, written))
-            for name, group in groups.items()
+            _sink(name, await _committed(admin, group, topics.outbox.name), written) for name, group in groups.items()
         ]
     return [Stage(name="worker", behind=worker), *sinks]
 
@@ -101,10 +103,19 @@ async def last_stamps(consumer: AIOKafkaConsumer, outbox: list[TopicPartition]) 
     }
 
 
-async def _behind(admin: AIOKafkaAdminClient, group: str, topic: str, ends: dict[int, int]) -> int:
+def _sink(name: str, positions: Mapping[int, Position], ends: Mapping[int, int]) -> Stage:
+    done = {number: max(0, position.offset) for number, position in positions.items()}
+    behind = sum(max(0, end - done.get(number, 0)) for number, end in ends.items())
+    return Stage(name=name, behind=behind, positions=positions)
+
+
+async def _committed(admin: AIOKafkaAdminClient, group: str, topic: str) -> Mapping[int, Position]:
     try:
         committed = await admin.list_consumer_group_offsets(group)
     except GroupCoordinatorNotAvailableError:
         committed = {}  # a new Kafka, or one that just starts: nobody's position is known
-    positions = {key.partition: value.offset for key, value in committed.items() if key.topic == topic}
-    return sum(max(0, end - max(0, positions.get(number, 0))) for number, end in ends.items())
+    return {
+        key.partition: Position.of(value.offset, value.metadata)
+        for key, value in committed.items()
+        if key.topic == topic
+    }

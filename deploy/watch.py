@@ -135,7 +135,7 @@ def document(books: Books) -> dict[str, Any]:
         "open": books.is_open,
         "problems": problems,
         "span": str(books.span),
-        "stages": [asdict(stage) for stage in books.stages],
+        "stages": [{"name": stage.name, "behind": stage.behind} for stage in books.stages],
         "total": asdict(books.total),
         "by_status": {status: asdict(count) for status, count in books.by_status.items()},
         "events": books.events,

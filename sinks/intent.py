@@ -9,7 +9,8 @@ Whoever takes the partition over after a crash finds one of two things: an offse
 what follows was written; or one with an intent, then it forms the block with exactly these bounds and writes it again
 under the same name, and the store adds what is missing. Where the store says that it has more than Kafka knows of, the
 chain is followed from there, and what the store has is passed over. Where the store was made anew, Kafka's position
-means nothing: each position names the generation of the store that it is in.
+means nothing: each position names the generation of the store that it is in. Where the store has nothing of what Kafka
+knows, and nobody said that it was made anew, nothing is written: the rest would look like the whole.
 """
 
 import asyncio
@@ -54,10 +55,20 @@ class IntentDelivery:
         self._committing = asyncio.Lock()
 
     async def open(self, partition: int) -> Position | None:
-        """Read the group's position. Where it is forgotten or behind the store, the store's chain counts."""
+        """Read the group's position. Where it is forgotten or behind the store, the store's chain counts.
+
+        Raises:
+            UnreachableError: Kafka or the store does not answer, or the store lost what it had.
+        """
         known = await self._writer.open(partition)
         self._generations[partition] = known.generation
         committed = (await self._group.committed([partition])).get(partition)
+        if committed is not None and known.has_lost(committed):
+            raise UnreachableError(
+                f"the tables have nothing of partition {partition}, which was delivered up to stamp {committed.stamp}: "
+                "they were emptied, or it is another database. Nothing is written until `todoke rebuild` has brought "
+                "everything again"
+            )
         if committed is not None and committed.generation != known.generation:
             logger.info("Partition %d: the store was made anew and gets everything again", partition)
             committed = None

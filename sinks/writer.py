@@ -17,6 +17,14 @@ class Stored:
     """Behind the last block that was written whole, ``None`` where there is none. Only the chain is meant: the log may
     have been made anew, so reading begins at its beginning."""
 
+    def has_lost(self, committed: Position) -> bool:
+        """Tell whether the store knows nothing of blocks that were written according to a committed position.
+
+        A store that was made anew on purpose is of a later generation; a block is noted in it before it is committed.
+        """
+        is_same = committed.generation == self.generation and committed.stamp is not None
+        return committed.generation > self.generation or (is_same and self.position is None)
+
 
 class BlockWriter(Protocol):
     """A store in which a block is written once, however often it is given."""

@@ -103,7 +103,7 @@ class Rebuild:
             if not partial:
                 await self._require_whole(await group.begins())
             # 1. Announce
-            generation = await self._announce(client)
+            generation = await self._announce(client, group)
             # 2. Gather
             group.join(_nothing_to_let_go, lambda _: gathered.set())
             await _by(deadline, gathered.wait(), "the sinks do not let go of their partitions")
@@ -166,10 +166,12 @@ class Rebuild:
                 " before. Nothing was changed; give --partial if that is meant"
             )
 
-    async def _announce(self, client: AsyncClient) -> int:
+    async def _announce(self, client: AsyncClient, group: OutboxGroup) -> int:
         with translated(self._clickhouse):
             found = await client.query("select max(generation) from generations")
-        generation = int(found.result_rows[0][0]) + 1
+        # Where that table was emptied, too, the sinks' positions know how far it had come.
+        committed = await group.committed(await group.ends())
+        generation = max([int(found.result_rows[0][0]), *(known.generation for known in committed.values())]) + 1
         await self._do(client, NOTE, generation=generation, ready=False)
         return generation
 

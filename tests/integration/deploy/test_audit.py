@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 from prometheus_client import CollectorRegistry
 
 from deploy.audit import Books, Count, audit
 from deploy.settings import Settings
 from deploy.span import span
 from deploy.watch import AuditRole
+from sinks.position import Position
 from streams.contracts.clock import Deadline, SystemClock
 from streams.contracts.receipts import draw_instance, receipt
 from tests.eventually import eventually
@@ -158,6 +161,27 @@ async def test_the_watch_tells_the_books_as_readiness_and_metrics(settings: Sett
     finally:
         await role.stop(Deadline(5, SystemClock()))
         await watching
+
+
+async def test_tables_that_know_nothing_of_what_the_sink_has_brought_are_told(settings: Settings) -> None:
+    outbox = settings.topics.topics().outbox.name
+    position = Position(offset=3, epoch="one", stamp=2, linked=True)
+    async with AIOKafkaConsumer(
+        **settings.kafka.client_options(), group_id=f"{outbox}.clickhouse", enable_auto_commit=False
+    ) as consumer:
+        place = TopicPartition(outbox, 1)
+        consumer.assign([place])
+        await consumer.commit({place: OffsetAndMetadata(position.offset, position.metadata())})
+
+    found = await books(settings)
+    [problem] = found.problems()
+    assert "the tables know nothing of what the sink has brought of shards 1: " in problem
+    assert "todoke rebuild" in problem
+    assert not found.is_open
+    await insert(settings, "blocks", "(shard, epoch, first, last, stamp, linked) values (1, 'one', 0, 2, 2, true)")
+    assert (await books(settings)).problems() == []
+    await insert(settings, "generations", "(generation, ready) values (1, false)")
+    assert (await books(settings)).problems() == []
 
 
 async def test_a_loss_is_told_with_its_offsets(settings: Settings) -> None:

@@ -272,6 +272,8 @@ async def test_a_log_that_was_made_anew_and_has_grown_further_is_noticed(
     written = await write(log, 4 * PARTITIONS * STRAYS_TO_TELL, per_record=2)
     old = Position(offset=STRAYS_TO_TELL // 2, epoch="0123456789abcdef", stamp=7000, linked=True)
     await set_back(place, old)
+    for shard in range(PARTITIONS):
+        await tables.do(f"insert into blocks (shard, epoch, stamp) values ({shard}, '{old.epoch}', {old.stamp})")
 
     async with running(place.clickhouse_role()):
         await eventually(lambda: counted(tables), lambda found: found == each(written))

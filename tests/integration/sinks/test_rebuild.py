@@ -120,6 +120,26 @@ async def test_sinks_wait_for_a_rebuild_that_was_interrupted(place: Place, log: 
         await eventually(lambda: counted(tables), lambda found: found == each(written))
 
 
+@pytest.mark.parametrize("earlier", [0, 1])
+async def test_tables_that_were_emptied_as_a_whole_are_not_gone_on_with(
+    place: Place, log: OutboxLog, tables: Tables, earlier: int
+) -> None:
+    """As of a data folder that was deleted while Kafka kept its own: what comes then would look like everything."""
+    written = await write(log, 80)
+    for _ in range(earlier):
+        await rebuild(place).run(soon())
+    await drain(place.clickhouse_role())
+    for table in (*TABLES, "generations"):
+        await tables.do(f"truncate table {table}")
+    written = await write(log, 80, start=written)
+    role = place.clickhouse_role(retry_pause=0.05, retry_pause_limit=0.1)
+    async with running(role):
+        await eventually(lambda: asyncio.to_thread(role.readiness), lambda answer: answer[1]["failing"])
+        assert await counted(tables) == each(0)
+        await rebuild(place).run(soon())
+        await eventually(lambda: counted(tables), lambda found: found == each(written))
+
+
 class HeldBack(Rebuild):
     """Stands still before it empties the tables, until told to go on."""
 
