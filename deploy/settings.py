@@ -136,12 +136,16 @@ class Settings(Section):
     stop: StopSettings = Field(default_factory=StopSettings)
     local: LocalSettings = Field(default_factory=LocalSettings)
 
+    def worker_group(self) -> str:
+        """Name the consumer group of the workers."""
+        return self.worker.group_name(self.topics.topics().inbox.name)
+
     def sink_groups(self) -> dict[str, str]:
         """Name the consumer groups of the sinks, by the roles' names."""
         outbox = self.topics.topics().outbox.name
         return {
-            "sink-clickhouse": self.sink.clickhouse.group or f"{outbox}.clickhouse",
-            "sink-topics": self.sink.topics.group or f"{outbox}.topics",
+            "sink-clickhouse": self.sink.clickhouse.group_name(outbox, "clickhouse"),
+            "sink-topics": self.sink.topics.group_name(outbox, "topics"),
         }
 
     @model_validator(mode="before")

@@ -28,7 +28,7 @@ async def make_ready(settings: Settings) -> None:
         logger.warning("topic %s", sentence)
     if any(state.partitions != settings.topics.shards for state in states):
         raise TopicsDifferError("the topics cannot be used:\n" + "\n".join(f"  {sentence}" for sentence in wrong))
-    groups = (settings.worker.group, *settings.sink_groups().values())
+    groups = (settings.worker_group(), *settings.sink_groups().values())
     await until_coordinated(settings.kafka, groups, patience=KAFKA_PATIENCE)
     if applied:
         logger.info("applied to ClickHouse: %s", ", ".join(applied))

@@ -204,7 +204,7 @@ def create_app(
         ConfigurationError: the connection asks for what Faust cannot do.
     """
     app = WorkerApp(
-        settings.group,
+        settings.group_name(inbox),
         broker=[URL(f"kafka://{server}") for server in connection.bootstrap_servers.split(",")],
         broker_credentials=_credentials(connection),
         consumer_group_instance_id=settings.instance,

@@ -62,6 +62,7 @@ class WorkerRole:
         self._settings = settings
         self._connection = connection
         self._topics = topics
+        self._group = settings.group_name(topics.inbox.name)
         self._archive = archive
         self._clock = clock or SystemClock()
         self._metrics = WorkerMetrics(registry)
@@ -179,7 +180,7 @@ class WorkerRole:
     def readiness(self) -> tuple[bool, Mapping[str, Any]]:
         """Tell whether every assigned partition is loaded and worked on, and where each is."""
         ready = self._shards.ready and self._failure is None and not self._ended.is_set()
-        state = {"group": self._settings.group, "shards": self._shards.report()}
+        state = {"group": self._group, "shards": self._shards.report()}
         return ready, state if self._failure is None else {**state, "failure": str(self._failure)}
 
     async def _check_topics(self) -> int:
@@ -215,7 +216,7 @@ class WorkerRole:
 
     def _namesake(self) -> ConfigurationError:
         return ConfigurationError(
-            f"another worker of the group {self._settings.group!r} is called {self._settings.instance!r}, too, and "
+            f"another worker of the group {self._group!r} is called {self._settings.instance!r}, too, and "
             "they take the partitions from each other: give each worker a worker.instance of its own, or none"
         )
 

@@ -20,8 +20,9 @@ class WorkerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    group: str = Field(default="todoke-worker", min_length=1, description="consumer group that the workers share")
-    """Consumer group. It says who works on which partition; what was done is read from the outbox alone."""
+    group: str | None = Field(default=None, min_length=1, description="default: named after the inbox")
+    """Consumer group; ``None`` names it after the inbox. It says who works on which partition; what was done is read
+    from the outbox alone."""
 
     instance: str | None = Field(default=None, min_length=1, description="name of this worker within the group")
     """A name that this worker keeps over restarts, and no other one has: it then gets its partitions back at once,
@@ -67,3 +68,7 @@ class WorkerSettings(BaseModel):
 
     commit_interval: float = Field(default=2.0, ge=0.1, le=60, description="seconds, 0.1 to 60")
     """Seconds between two commits of the group's offsets, which nothing but monitoring reads."""
+
+    def group_name(self, inbox: str) -> str:
+        """Name the consumer group of the workers of an inbox, by the topic's whole name."""
+        return self.group or f"{inbox}.worker"

@@ -32,6 +32,18 @@ def test_defaults_work_without_any_configuration() -> None:
     assert {origin for _, _, origin in environment.rows()} == {"default"}
 
 
+def test_pipelines_of_two_prefixes_share_no_consumer_group() -> None:
+    one, other = (read(variables={"TODOKE_TOPICS__PREFIX": prefix}).settings for prefix in ("mail.", "other."))
+
+    assert one.worker_group() == "mail.inbox.worker"
+    groups = [
+        group for settings in (one, other) for group in (settings.worker_group(), *settings.sink_groups().values())
+    ]
+    assert len(set(groups)) == 6
+    named = read(variables={"TODOKE_WORKER__GROUP": "mine"}).settings
+    assert named.worker_group() == "mine"
+
+
 def test_each_layer_overrides_the_one_before() -> None:
     toml('[kafka]\nbootstrap_servers = "file:1"\nsasl_username = "file"\n[topics]\nprefix = "file."\nshards = 7\n')
     environment = read(
