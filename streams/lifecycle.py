@@ -9,6 +9,7 @@ absorb further events: see `Own`.
 from bisect import bisect_left
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated
 
 import msgspec
@@ -63,6 +64,9 @@ TEXTS: Mapping[str, tuple[tuple[int, str, str], ...]] = {
 }
 """The texts that an event of a type can give: ``(number, field of the lifecycle, field of the event)``."""
 
+MANY = 32
+"""Events of one mail from which on a set of their ids is quicker than to look through them."""
+
 NOBODY = -1
 """The origin of a text that no event has given yet."""
 
@@ -87,7 +91,7 @@ class Event(msgspec.Struct, gc=False):
     receipt: str
 
 
-class Own(msgspec.Struct, array_like=True, gc=False):
+class Own(msgspec.Struct, array_like=True, dict=True):
     """What the worker must remember of a lifecycle beyond what everybody may know."""
 
     ranks: list[str]
@@ -95,6 +99,11 @@ class Own(msgspec.Struct, array_like=True, gc=False):
 
     origins: list[int]
     """Of each text the place in ``ranks`` of the event that gave it, or `NOBODY`."""
+
+    @cached_property
+    def ids(self) -> set[str]:
+        """The ids in ``ranks``, made when asked for: hardly any mail has `MANY`."""
+        return {rank[TIME_LENGTH:] for rank in self.ranks}
 
 
 class Lifecycle(msgspec.Struct, gc=False):
@@ -128,9 +137,15 @@ class Lifecycle(msgspec.Struct, gc=False):
 
     def absorb(self, event: Event) -> bool:
         """Take in one event of a type in `SEVERITY`; tell whether it was not known yet."""
-        for rank in self.own.ranks:
-            if rank.endswith(event.id):
+        own = self.own
+        if len(own.ranks) >= MANY:
+            if event.id in own.ids:
                 return False
+            own.ids.add(event.id)
+        else:
+            for rank in own.ranks:
+                if rank.endswith(event.id):
+                    return False
         self._remember_texts(event, self._admit(event))
         self._remember_time(event)
         if SEVERITY[event.type] > SEVERITY[self.state]:
