@@ -38,8 +38,9 @@ class Shards:
         """Have exactly these partitions from now on."""
         if self._closed:
             return
-        for number in sorted(self._shards.keys() - set(partitions)):
-            await self._shards.pop(number).close()
+        gone = [self._shards.pop(number) for number in self._shards.keys() - set(partitions)]
+        # Together, since the group waits, and each may take a while where Kafka does not answer.
+        await asyncio.gather(*(shard.close() for shard in gone))
         for number in partitions:
             if number in self._shards:
                 self._shards[number].resume()
