@@ -10,9 +10,9 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 from deploy.broker import admin_client, reader
 from deploy.topics import TopicsDifferError
 from sinks.position import Position
-from streams.contracts.chain import BEFORE_FIRST, Chain, Link
-from streams.contracts.codec import decode
+from streams.contracts.chain import BEFORE_FIRST, Chain
 from streams.contracts.kafka import KafkaConnection
+from streams.contracts.outbox import read_outbox
 from streams.contracts.topics import OUTBOX_LIMIT, Topics
 
 FETCH_WITHIN_MS = 10_000
@@ -93,7 +93,8 @@ async def last_stamps(consumer: AIOKafkaConsumer, outbox: list[TopicPartition]) 
             break
         for partition, records in found.items():
             for record in records:
-                chains[partition].follow(Link.of(decode(record.value or b"").header))
+                if (read := read_outbox(record.value)) is not None:
+                    chains[partition].follow(read[1])
             if await consumer.position(partition) >= wanted[partition]:
                 del wanted[partition]
     return {

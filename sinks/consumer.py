@@ -238,10 +238,11 @@ class OutboxConsumer:
             self._note_progress()
 
     def _feed(self, reader: PartitionReader, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
-        before = reader.ignored
+        ignored, unreadable = reader.ignored, reader.unreadable
         for record in records:
             reader.feed(record.offset, record.value or b"")
-        self._instruments.ignored(reader.ignored - before)
+        self._instruments.ignored(reader.ignored - ignored)
+        self._instruments.unreadable(reader.unreadable - unreadable)
         self._changed.set()
         if reader.is_full:
             self._hurry.set()

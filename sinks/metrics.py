@@ -31,6 +31,7 @@ class SinkMetrics:
         self.lag = _gauge(catalogue.SINK_LAG_RECORDS, registry)
         self.lost = _counter(catalogue.SINK_LOST_RECORDS, registry)
         self.partitions = _gauge(catalogue.SINK_PARTITIONS, registry)
+        self.unreadable = _counter(catalogue.SINK_UNREADABLE_RECORDS, registry)
         self.waiting_bytes = _gauge(catalogue.SINK_WAITING_BYTES, registry)
 
 
@@ -76,6 +77,10 @@ class Instruments:
     def ignored(self, records: int) -> None:
         """Count records that do not belong to the chain."""
         self.metrics.ignored.labels(self.sink).inc(records)
+
+    def unreadable(self, records: int) -> None:
+        """Count records that are none of todoke's."""
+        self.metrics.unreadable.labels(self.sink).inc(records)
 
     def lost(self, records: int) -> None:
         """Count records that were gone before they could be read."""

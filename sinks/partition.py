@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from sinks.block import Block
 from sinks.position import Bounds, Position
 from streams.contracts.chain import Chain, Link
-from streams.contracts.codec import Record, decode
-from streams.contracts.errors import FormError
+from streams.contracts.codec import Record
+from streams.contracts.errors import LaterFormError
+from streams.contracts.outbox import read_outbox
 from streams.contracts.sections import Outbox
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,10 @@ class PartitionReader:
         self._holes: list[Bounds] = []
         self._strays = 0
         self._looked_back = False
+        self.unreadable = 0
+        """Records so far that are none of todoke's."""
+        self._unreadable: Bounds | None = None
+        """Of those that stand directly before the next record."""
 
     @property
     def lag(self) -> int:
@@ -98,19 +103,24 @@ class PartitionReader:
         """Take the next record of the log.
 
         Raises:
-            FormError: this version cannot read the record; the message says where it is.
+            LaterFormError: a later version wrote the record; the message says where it is.
         """
         try:
-            record = decode(value)
-            link = Link.of(record.header)
-        except (FormError, KeyError, TypeError) as error:
-            raise FormError(
+            read = read_outbox(value)
+        except LaterFormError as error:
+            raise LaterFormError(
                 f"the outbox record at partition {self.partition}, offset {offset} cannot be read: {error}. Nothing is"
                 " skipped: bring the version of todoke that can read it"
             ) from error
+        if read is None:
+            self._pass_over(offset)
+            return
+        record, link = read
         if offset != self.expected:
             self._jump(offset, link)
-        if link.founding and offset == self.begin and link.epoch != self._chain.epoch:
+        unreadable, self._unreadable = self._unreadable, None
+        began = offset if unreadable is None or unreadable.last + 1 != offset else unreadable.first
+        if link.founding and began <= self.begin <= offset and link.epoch != self._chain.epoch:
             self._chain = Chain()  # nothing stands before it, whatever was read before
         before = Position.at(offset, self._chain)
         is_first = self._chain.stamp is None and offset > self.begin
@@ -119,12 +129,52 @@ class PartitionReader:
             self._chain.linked = False  # in the middle of a log even what founds an epoch may be a stray
         self.expected = offset + 1
         self._note_stray(link, offset, counts=counts)
+        if unreadable is not None and not counts and self._misses(link):
+            self._tell_damaged(unreadable)
         events = record.section(Outbox.EVENTS).count(b"\n") if counts else 0
         size = len(value) if counts else 0
         after = Position.at(offset + 1, self._chain)
         self._entries.append(_Entry(offset, record if counts else None, before, after, events, size))
         self.waiting_bytes += size
         self.waiting_events += events
+
+    def _pass_over(self, offset: int) -> None:
+        """Count a record that is none of todoke's, and have it covered by a block, unless it stands behind a hole."""
+        self.unreadable += 1
+        follows = self._unreadable is not None and self._unreadable.last + 1 == offset
+        self._unreadable = Bounds(self._unreadable.first if self._unreadable and follows else offset, offset)
+        if self.unreadable == 1:
+            logger.error(
+                "Outbox partition %d, offset %d: this is no record of todoke's. It is passed over, and so are others, "
+                "which are only counted. Let nobody else write to this topic",
+                self.partition,
+                offset,
+            )
+        if offset == self.expected:
+            self.expected = offset + 1
+            here, after = Position.at(offset, self._chain), Position.at(offset + 1, self._chain)
+            self._entries.append(_Entry(offset, None, here, after, 0, 0))
+
+    def _misses(self, link: Link) -> bool:
+        """Tell whether a record continues one that was never seen."""
+        stamp = self._chain.stamp
+        return (
+            stamp is not None
+            and link.epoch == self._chain.epoch
+            and link.previous is not None
+            and link.previous > stamp
+        )
+
+    def _tell_damaged(self, where: Bounds) -> None:
+        logger.error(
+            "Outbox partition %d: what follows the unreadable records at offsets %d to %d continues something that is "
+            "not there: they may have been answers that got damaged. Nothing behind stamp %s is delivered until the "
+            "worker answers it again: restart the workers",
+            self.partition,
+            where.first,
+            where.last,
+            self._chain.stamp,
+        )
 
     def _jump(self, offset: int, link: Link) -> None:
         if offset > self.expected:

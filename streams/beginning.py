@@ -126,6 +126,7 @@ class Beginning:
         )
         if self._given_up():
             return None
+        around.metrics.unreadable.labels(str(self._number)).set(loaded.unreadable)
         state = loaded.state
         inbox = await around.log.extent(around.topics.inbox.name, self._number)
         if state.chain.stamp is None:

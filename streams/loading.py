@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from streams.contracts.chain import Chain, Link
-from streams.contracts.codec import decode
+from streams.contracts.outbox import read_outbox
 from streams.diversions import Diversions
 from streams.log import Extent, Log
 from streams.restoration import is_restoring
@@ -40,6 +40,9 @@ class Loaded:
 
     restoring: bool
     """The log is not complete: see `streams.restoration`."""
+
+    unreadable: int
+    """How many records are none of todoke's."""
 
 
 class Footing:
@@ -89,7 +92,7 @@ async def load(
 
     Raises:
         KafkaError: no answer.
-        FormError: a later version of todoke wrote the outbox.
+        LaterFormError: a later version of todoke wrote the outbox.
     """
     extent = await log.extent(topic, partition)
     state = PartitionState(horizon_hours)
@@ -98,35 +101,62 @@ async def load(
     progress = _Progress(partition, start, extent.end)
     written_at: datetime | None = None
     restoring = False
+    unreadable: list[int] = []
     async for found in log.read(topic, partition, start, extent.end):
-        value = found.value or b""
-        record = decode(value)
+        if (read := read_outbox(found.value)) is None:
+            unreadable.append(found.offset)
+            continue
+        record, link = read
         last_stamp = state.chain.stamp
         if state.apply(record):
-            footing.stepped(Link.of(record.header), last_stamp, is_first=found.offset == extent.begin)
+            footing.stepped(link, last_stamp, is_first=found.offset == extent.begin)
             restoring = is_restoring(record)
             if diversions is not None:
                 diversions.note(record.header["counts"])
         written_at = datetime.fromtimestamp(found.timestamp / 1000, UTC)
-        progress.tell(found.offset, len(value), state.open_lifecycles)
+        progress.tell(found.offset, len(found.value or b""), state.open_lifecycles)
         if given_up():
             break
         await asyncio.sleep(0)  # a large record takes a while, and heartbeats are to be sent
     else:
         progress.tell_end(state)
-    return Loaded(state=state, end=extent.end, written_at=written_at, restoring=restoring)
+    if unreadable:
+        logger.error(
+            "%s, partition %d: %d records are none of todoke's and were passed over, the first at offset %d. Let nobody"
+            " else write to this topic",
+            topic,
+            partition,
+            len(unreadable),
+            unreadable[0],
+        )
+    return Loaded(state=state, end=extent.end, written_at=written_at, restoring=restoring, unreadable=len(unreadable))
 
 
 async def _start(log: Log, topic: str, partition: int, extent: Extent, horizon_hours: int) -> int:
     """Find where to begin: a horizon before the time up to which the log has come, whatever time it is now."""
-    async for last in log.read(topic, partition, max(extent.begin, extent.end - 1), extent.end):
-        at = datetime.fromisoformat(decode(last.value or b"").header[TIME])
+    last = await _last_time(log, topic, partition, extent)
+    if last is not None:
+        at = datetime.fromisoformat(last)
         horizon_ms = int(at.timestamp() * 1000) - horizon_hours * 3_600_000 - SLACK_MS
         # Records are written after the time that they carry, so none within the horizon stands before this one.
         since = await log.first_since(topic, partition, horizon_ms)
         # What is read to become certain lies before the horizon, so that nothing depends on it but the chain.
         return max(extent.begin, (extent.end if since is None else since) - 2 * CERTAIN_AFTER)
     return extent.begin
+
+
+async def _last_time(log: Log, topic: str, partition: int, extent: Extent) -> str | None:
+    """Find the time up to which the log has come: mostly in its last record, else in the last one of todoke's."""
+    end, records = extent.end, 1
+    while end > extent.begin:
+        begin, time_ = max(extent.begin, end - records), None
+        async for found in log.read(topic, partition, begin, end):
+            if (read := read_outbox(found.value)) is not None:
+                time_ = str(read[0].header[TIME])
+        if time_ is not None:
+            return time_
+        end, records = begin, records * 10
+    return None
 
 
 class _Progress:

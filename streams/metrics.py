@@ -32,6 +32,7 @@ class WorkerMetrics:
         self.unique = counter(catalogue.WORKER_UNIQUE)
         self.lag = gauge(catalogue.WORKER_LAG)
         self.open_lifecycles = gauge(catalogue.WORKER_OPEN_LIFECYCLES)
+        self.unreadable = gauge(catalogue.WORKER_UNREADABLE)
         self.load_seconds = Histogram(
             catalogue.WORKER_LOAD_SECONDS.name,
             catalogue.WORKER_LOAD_SECONDS.help,
@@ -52,5 +53,5 @@ class WorkerMetrics:
 
     def forget(self, partition: int) -> None:
         """Stop telling the state of a partition that another worker has now."""
-        for instrument in (self.lag, self.open_lifecycles):
+        for instrument in (self.lag, self.open_lifecycles, self.unreadable):
             instrument.remove_by_labels({"partition": str(partition)})

@@ -33,8 +33,8 @@ from sinks.position import Position
 from sinks.settings import ClickHouseConnection, ClickHouseSinkSettings
 from streams.contracts.chain import RESTORING
 from streams.contracts.clock import Deadline
-from streams.contracts.codec import decode
 from streams.contracts.kafka import KafkaConnection
+from streams.contracts.outbox import read_outbox
 from streams.contracts.topics import OUTBOX_LIMIT, Topics
 
 logger = logging.getLogger(__name__)
@@ -157,8 +157,10 @@ class Rebuild:
                 if ends[place] and not begins[place.partition]:
                     consumer.assign([place])
                     consumer.seek(place, 0)
-                    header = decode((await consumer.getone()).value or b"").header
-                    if header.get(RESTORING):
+                    first = read_outbox((await consumer.getone()).value)
+                    while first is None and await consumer.position(place) < ends[place]:
+                        first = read_outbox((await consumer.getone()).value)
+                    if first is not None and first[0].header.get(RESTORING):
                         told.append(f"partition {place.partition} was restored from ClickHouse")
         if told:
             raise RefusedError(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-from streams.contracts.errors import FormError
+from streams.contracts.errors import FormError, LaterFormError
 
 FORM = 1
 """Version of this form, the first thing in every header."""
@@ -64,7 +64,8 @@ def decode(value: bytes) -> Record:
     """Take a record apart.
 
     Raises:
-        FormError: it is no record of this form, or was cut short.
+        LaterFormError: it is a record of a later form.
+        FormError: it is no record, or was cut short.
     """
     try:
         end = value.index(b"\n")
@@ -73,7 +74,10 @@ def decode(value: bytes) -> Record:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormError("not a record of todoke's internal topics: it does not start with a header line") from error
     if form != FORM:
-        raise FormError(f"the record has form {form!r}, this version of todoke reads form {FORM}: upgrade this process")
+        later = type(form) is int and form > FORM
+        raise (LaterFormError if later else FormError)(
+            f"the record has form {form!r}, this version of todoke reads form {FORM}: upgrade this process"
+        )
     if not isinstance(sizes, dict) or not all(type(size) is int and size >= 0 for size in sizes.values()):
         raise FormError("the record's header does not tell the sizes of its sections")
     sections = {}

@@ -19,6 +19,10 @@ class FormError(TodokeError):
     """A record on an internal topic that this version cannot read."""
 
 
+class LaterFormError(FormError):
+    """A later version of todoke wrote it, which can read it."""
+
+
 class PublishError(TodokeError):
     """Kafka did not acknowledge in time or refused; what was sent may or may not be in the log."""
 

@@ -72,6 +72,11 @@ WORKER_RELOADS = Metric(
 )
 WORKER_SEEKS = Metric("todoke_worker_seeks", "Corrections of the place that is read from.", ("partition",))
 WORKER_UNIQUE = Metric("todoke_worker_unique", "Events that were new.", ("partition",))
+WORKER_UNREADABLE = Metric(
+    "todoke_worker_unreadable_records",
+    "Records in the outbox, as it was loaded, that are none of todoke's.",
+    ("partition",),
+)
 
 # sinks
 
@@ -96,6 +101,9 @@ SINK_LOST_RECORDS = Metric(
     "todoke_sink_lost_records", "Outbox records that were gone from the log before they could be read.", ("sink",)
 )
 SINK_PARTITIONS = Metric("todoke_sink_partitions", "Partitions that this sink reads.", ("sink",))
+SINK_UNREADABLE_RECORDS = Metric(
+    "todoke_sink_unreadable_records", "Records in the outbox that are none of todoke's and were passed over.", ("sink",)
+)
 SINK_WAITING_BYTES = Metric("todoke_sink_waiting_bytes", "Bytes that are read and not delivered yet.", ("sink",))
 
 # books

@@ -16,10 +16,11 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from prometheus_client import CollectorRegistry
 
 from streams.archive import Archive
-from streams.contracts.chain import Chain, Link
+from streams.contracts.chain import Chain
 from streams.contracts.clock import Clock, Deadline, SystemClock
-from streams.contracts.codec import FORM_HEADER, Record, decode
+from streams.contracts.codec import FORM_HEADER, Record
 from streams.contracts.kafka import KafkaConnection
+from streams.contracts.outbox import read_outbox
 from streams.contracts.sections import Outbox
 from streams.contracts.topics import Topic, Topics, topics
 from streams.inbox import entered_at
@@ -141,9 +142,9 @@ class Stage:
             end = (await consumer.end_offsets([tp]))[tp]
             while await consumer.position(tp) < end:
                 for found in (await consumer.getmany(tp, timeout_ms=500)).get(tp, ()):
-                    record = decode(found.value or b"")
-                    if told.chain.follow(Link.of(record.header)):
-                        told.records.append(record)
+                    read = read_outbox(found.value)
+                    if read is not None and told.chain.follow(read[1]):
+                        told.records.append(read[0])
                     else:
                         told.ignored += 1
         finally:

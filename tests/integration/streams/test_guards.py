@@ -141,6 +141,40 @@ async def test_lifecycles_that_are_too_long_for_one_record_are_told_ahead(stage:
     assert [(row["unique"], row["duplicate"]) for row in receipts[26:]] == [(1300, 0), (0, 1300), (0, 50)]
 
 
+async def test_what_is_no_record_of_the_outbox_is_passed_over(stage: Stage) -> None:
+    """Before the log is founded, under a running worker, and as the last record that a load finds."""
+    events = mails(0, 30)
+    await write(stage, b"foreign")
+    async with stage.running() as worker:
+        await stage.put([make_chunk(events[:10])])
+        await worker.until_idle()
+        await write(stage, b"foreign", encode({}, {}))
+        await stage.put([make_chunk(events[10:20])])
+        await worker.until_idle()
+    await write(stage, b"foreign")
+    await stage.put([make_chunk(events)])
+    await stage.work_off()
+
+    told = await stage.told()
+    assert unique_ids(told) == once(*events)
+    assert stamps(told) == [-1, 0, 1, 2]
+
+
+async def test_what_followed_a_damaged_answer_is_answered_again(stage: Stage) -> None:
+    events = mails(0, 40)
+    await stage.put([make_chunk(events[at : at + 10]) for at in range(0, 40, 10)])
+    await stage.work_off()
+    whole = await stage.told()
+    await stage.cut(stage.topics.outbox)
+    values = [encode(record.header, record.sections) for record in whole.records]
+    await write(stage, *values[:2], values[2][:-1], *values[3:])
+    await stage.work_off()
+
+    told = await stage.told()
+    assert unique_ids(told) == once(*events)
+    assert stamps(told) == [-1, 0, 1, 2, 3]
+
+
 async def test_a_worker_follows_into_an_epoch_that_another_one_opened(stage: Stage) -> None:
     events = mails(0, 30)
     async with stage.running() as worker:

@@ -12,7 +12,7 @@ from sinks.partition import STRAYS_TO_TELL, Limits, PartitionReader, is_founding
 from sinks.position import Bounds, Position
 from streams.contracts.chain import Link
 from streams.contracts.codec import encode
-from streams.contracts.errors import FormError
+from streams.contracts.errors import LaterFormError
 from streams.contracts.sections import Outbox
 
 WIDE = Limits(bytes=1 << 30, events=1 << 30)
@@ -314,10 +314,89 @@ def test_many_strays_are_reported_once(caplog: pytest.LogCaptureFixture) -> None
     assert "from its beginning again" in caplog.text
 
 
-@pytest.mark.parametrize("value", [b"", b"no header", b'{"form":9,"sections":{}}\n', b'{"form":1,"sections":{}}\n'])
-def test_a_record_that_cannot_be_read_is_not_skipped(value: bytes) -> None:
-    with pytest.raises(FormError, match="partition 2, offset 0"):
-        reader().feed(0, value)
+FOREIGN = [
+    b"",
+    b"no header",
+    b'{"form":1,"sections":{}}\n',
+    b'{"form":1,"epoch":"one","stamp":"0","previous":-1,"sections":{}}\n',
+    b'{"form":1,"epoch":"one","stamp":0,"previous":-1,"sections":{"events":7}}\n',
+    b'{"form":"one","sections":{}}\n',
+]
+
+
+def test_a_record_of_a_later_version_is_not_skipped() -> None:
+    with pytest.raises(LaterFormError, match="partition 2, offset 0"):
+        reader().feed(0, b'{"form":9,"sections":{}}\n')
+
+
+@pytest.mark.parametrize("value", FOREIGN)
+@pytest.mark.parametrize("place", [0, 1, 3, 5])
+def test_what_is_no_record_is_passed_over_and_told_once(
+    caplog: pytest.LogCaptureFixture, value: bytes, place: int
+) -> None:
+    target = reader()
+    log = [record(link) for link in chain(5)]
+    log[place:place] = [value, value]
+    for offset, one in enumerate(log):
+        target.feed(offset, one)
+
+    blocks = blocks_of(target)
+    assert stamps(blocks) == [-1, 0, 1, 2, 3]
+    assert blocks[-1].after.offset == target.expected == 7
+    assert (target.unreadable, target.ignored, list(target.holes())) == (2, 0, [])
+    assert [f"partition 2, offset {place}: " in entry.getMessage() for entry in caplog.records] == [True]
+
+
+def test_a_block_with_foreign_records_is_repeated_exactly() -> None:
+    log = [record(link) for link in chain(3)]
+    log[1:1] = [b"foreign"]
+    whole = reader()
+    for offset, one in enumerate(log):
+        whole.feed(offset, one)
+    block = whole.cut()
+    assert block is not None
+    again = reader(Position.of(block.before.offset, block.before.metadata()))
+    for offset, one in enumerate(log):
+        again.feed(offset, one)
+
+    assert again.cut() == block
+
+
+def test_a_damaged_answer_is_told_by_what_follows_it_and_its_repetition_is_taken(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    links = chain(5)
+    target = reader()
+    for offset, one in enumerate(
+        [*map(record, links[:3]), b"damaged", *map(record, links[4:]), *map(record, links[3:])]
+    ):
+        target.feed(offset, one)
+
+    assert stamps(blocks_of(target)) == [-1, 0, 1, 2, 3]
+    assert "offsets 3 to 3 continues something that is not there" in caplog.text
+    assert "restart the workers" in caplog.text
+
+
+def test_a_log_that_was_made_anew_may_begin_with_something_foreign() -> None:
+    target = reader(Position(offset=9, epoch="one", stamp=7, linked=True))
+    target.begin = 9
+    links = chain(3, founding("two", stamp=7))
+
+    target.feed(9, b"foreign")
+    feed(target, links, at=10)
+
+    assert stamps(blocks_of(target)) == [7, 8, 9]
+
+
+def test_something_foreign_behind_a_hole_belongs_to_it() -> None:
+    links = chain(8)
+    target = reader(Position(offset=3, epoch="one", stamp=1, linked=True))
+
+    target.feed(5, b"foreign")
+    feed(target, links[6:], at=6)
+
+    assert list(target.holes()) == [Bounds(3, 5)]
+    assert stamps(blocks_of(target)) == [5, 6]
 
 
 def test_the_lag_counts_what_no_block_has_taken() -> None:
