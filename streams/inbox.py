@@ -18,9 +18,8 @@ class InboxRecord:
     at: str
     """When it entered the log: Kafka's timestamp, in the form of `streams.contracts.clock.rfc3339`.
 
-    This is the time that the worker lives by. It is the same for everybody who reads the record, and brokers refuse
-    records from the future (``message.timestamp.after.max.ms``, one hour), so that one machine whose clock is wrong
-    cannot make the worker forget everything.
+    This is the time that the worker lives by. It is the same for everybody who reads the record, and it is the
+    broker's, so that a machine of ingest whose clock is wrong cannot make the worker forget everything.
     """
 
     value: bytes

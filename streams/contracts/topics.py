@@ -9,6 +9,10 @@ CHUNK_LIMIT = 900_000
 OUTBOX_LIMIT = 16 * 1024 * 1024
 """Bytes that one outbox record may hold: the events of a chunk and the lifecycles that they touched."""
 
+BROKERS_TIME = {"message.timestamp.type": "LogAppendTime"}
+"""Whoever writes may have a clock that is wrong. By its time Kafka would delete what is new, refuse what seems to come
+from the future, and have a worker begin behind what it must know; by the broker's own none of that can happen."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Topic:
@@ -62,8 +66,8 @@ def topics(prefix: str = "mail.", *, horizon_days: int = 7, fsync: bool = False)
             (``flush.messages=1``), which a broker without replicas needs to survive the loss of the machine's power.
     """
     durable = {"flush.messages": "1"} if fsync else {}
-    kept = {"cleanup.policy": "delete"}
-    compacted = {"cleanup.policy": "compact", "max.message.bytes": str(OUTBOX_LIMIT)}
+    kept = {"cleanup.policy": "delete", **BROKERS_TIME}
+    compacted = {"cleanup.policy": "compact", "max.message.bytes": str(OUTBOX_LIMIT), **BROKERS_TIME}
     return Topics(
         inbox=Topic(
             name=f"{prefix}inbox",

@@ -1,4 +1,7 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic
 
 from deploy.broker import KafkaUnreachableError, admin_client, reader
@@ -43,6 +46,24 @@ async def test_what_differs_is_told_and_left_as_it_is(connection: KafkaConnectio
     assert "has 5 partitions where topics.shards is 2" in partitions
     assert any("cleanup.policy = delete where compact is wanted" in text for text in configs)
     assert not states[f"{topic_prefix}events"].differences
+
+
+@pytest.mark.parametrize("wrong", [timedelta(days=-9), timedelta(hours=-2), timedelta(hours=2), timedelta(days=9)])
+async def test_the_time_of_a_record_is_the_brokers_whatever_the_writers_clock_says(
+    connection: KafkaConnection, topic_prefix: str, wrong: timedelta
+) -> None:
+    settings = TopicsSettings(prefix=topic_prefix, shards=1, replication_factor=1)
+    await ensure_topics(connection, settings, create=True)
+    now = datetime.now(UTC).timestamp()
+    said = int((now + wrong.total_seconds()) * 1000)
+
+    async with AIOKafkaProducer(**connection.client_options(), enable_idempotence=True) as producer:
+        written = [
+            await producer.send_and_wait(topic.name, b"value", key=b"key", partition=0, timestamp_ms=said)
+            for topic in settings.topics().all()
+        ]
+
+    assert all(abs(record.timestamp / 1000 - now) < timedelta(minutes=5).total_seconds() for record in written)
 
 
 async def test_a_broker_that_is_away_is_a_sentence() -> None:

@@ -22,7 +22,7 @@ from streams.contracts.codec import FORM_HEADER, Record
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.outbox import read_outbox
 from streams.contracts.sections import Outbox
-from streams.contracts.topics import Topic, Topics, topics
+from streams.contracts.topics import BROKERS_TIME, Topic, Topics, topics
 from streams.inbox import entered_at
 from streams.log import Log
 from streams.role import WorkerRole
@@ -76,7 +76,12 @@ class Stage:
                         topic.name,
                         self.shards,
                         1,
-                        topic_configs={key: value for key, value in topic.config.items() if key != "flush.messages"},
+                        # Without the broker's time and the writing through: tests say themselves when a record came.
+                        topic_configs={
+                            key: value
+                            for key, value in topic.config.items()
+                            if key not in {"flush.messages", *BROKERS_TIME}
+                        },
                     )
                     for topic in which or (self.topics.inbox, self.topics.outbox)
                 ]
