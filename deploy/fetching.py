@@ -1,21 +1,52 @@
-"""What must come over the network once: Kafka's jars, into the user's cache folder."""
+"""What is made once in the user's cache folder: Kafka's jars, over the network, and the archive that it starts from."""
 
 import asyncio
+import logging
 import sys
+import tempfile
+from pathlib import Path
 
+from deploy.embedded.errors import EmbeddedServerError
+from deploy.embedded.kafka import EmbeddedKafka
+from deploy.embedded.kafka.archive import archive_path, keep
 from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache
+
+logger = logging.getLogger(__name__)
+
+ARCHIVED_WITHIN = 120.0
+"""Seconds that Java has for writing the archive when the broker ends; some five on a quiet machine."""
 
 STEP = 10
 """Jars after which a line is written where no terminal shows the same line changing."""
 
 
 async def fetch_broker() -> None:
-    """Fetch Kafka's jars where they are missing, and show how far that is.
+    """Fetch Kafka's jars where they are missing, and show how far that is; make the archive where it is missing.
 
     Raises:
         EmbeddedServerError: they cannot be fetched, or are not the ones that they should be.
     """
-    await asyncio.to_thread(class_path, BROKER_LOCK, cache=default_cache(), progress=_show)
+    cache = default_cache()
+    jars = await asyncio.to_thread(class_path, BROKER_LOCK, cache=cache, progress=_show)
+    archive = archive_path(jars, cache=cache)
+    if not archive.exists():
+        sys.stderr.write("preparing quick starts of Kafka, once\n")
+        await _make_archive(archive, cache)
+
+
+async def _make_archive(archive: Path, cache: Path) -> None:
+    """Run a broker for a moment, so that Java archives what it loads. Without an archive Kafka works all the same."""
+    with tempfile.TemporaryDirectory(prefix=".archive-", dir=cache, ignore_cleanup_errors=True) as folder:
+        made = Path(folder) / "classes.aot"
+        broker = EmbeddedKafka(data=Path(folder) / "data", cache=cache, archive_to=made)
+        try:
+            await broker.start()
+            await broker.stop(ARCHIVED_WITHIN)
+            keep(made, archive)
+        except (EmbeddedServerError, OSError) as error:
+            logger.warning("Kafka will start less quickly: its classes could not be archived: %s", error)
+        finally:
+            await broker.stop()
 
 
 def _show(progress: Progress) -> None:

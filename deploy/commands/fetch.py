@@ -11,6 +11,8 @@ from deploy.fetching import fetch_broker
 def command() -> None:
     r"""Fetch Apache Kafka's jars into the user's cache folder, once, each checked by its SHA-256.
 
+    Java's classes are archived beside them, so that Kafka starts quickly.
+
     `todoke up` does that itself at its first start; afterwards it needs no network.
 
     \b

@@ -15,6 +15,7 @@ from deploy.embedded.child import start_child
 from deploy.embedded.errors import EmbeddedServerError, PortInUseError, ServerFailedError
 from deploy.embedded.folder_lock import FolderLock
 from deploy.embedded.kafka import jvm
+from deploy.embedded.kafka.archive import archive_path
 from deploy.embedded.kafka.errors import JarsUnavailableError
 from deploy.embedded.kafka.folder import DataFolder, Marker
 from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache, log_progress
@@ -43,6 +44,7 @@ class EmbeddedKafka(ServerProcess):
         log: Path | None = None,
         start_within: float = 60.0,
         progress: Callable[[Progress], None] | None = None,
+        archive_to: Path | None = None,
     ) -> None:
         """Describe the broker; nothing happens before ``start``.
 
@@ -55,6 +57,8 @@ class EmbeddedKafka(ServerProcess):
             start_within: seconds from the broker's start until it must answer. After a kill it first reads the last
                 segment of each partition.
             progress: called in another thread while jars are fetched; None logs it.
+            archive_to: file that Java writes the classes to when the broker ends; None takes them from the archive of
+                the cache folder, if there is one.
 
         Raises:
             ConfigurationError: the heap cannot be worked with.
@@ -66,6 +70,7 @@ class EmbeddedKafka(ServerProcess):
         self._log = (log or self._folder.log).absolute()
         self._start_within = start_within
         self._progress = progress
+        self._archive_to = archive_to
         self._log_began_at = 0
 
     @property
@@ -91,7 +96,9 @@ class EmbeddedKafka(ServerProcess):
                 await self._format(jars, marker, lock)
                 write_through(self._folder.topics)  # which Kafka leaves to the kernel, and cannot start without
                 marker = self._folder.note(marker, formatted=True)
-            command = jvm.broker_command(jars, heap=self._heap, log=self._log, temporary=self._folder.temporary)
+            command = jvm.broker_command(
+                jars, heap=self._heap, log=self._log, temporary=self._folder.temporary, archive=self._archive(jars)
+            )
             self._process = await self._spawn(command, lock)
         finally:
             lock.release()  # the broker has its own share
@@ -111,6 +118,11 @@ class EmbeddedKafka(ServerProcess):
             return await asyncio.to_thread(class_path, BROKER_LOCK, cache=self._cache, progress=report)
         finally:
             given_up.set()
+
+    def _archive(self, jars: tuple[Path, ...]) -> list[str]:
+        if self._archive_to is not None:
+            return jvm.write_archive(self._archive_to)
+        return jvm.read_archive(archive_path(jars, cache=self._cache))
 
     def _configure(self, marker: Marker) -> None:
         wanted = self._port or marker.port

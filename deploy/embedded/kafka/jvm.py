@@ -15,7 +15,9 @@ ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 """The whole environment of a Java process: variables like JAVA_TOOL_OPTIONS would change what is run."""
 
 
-def broker_command(class_path: Sequence[Path], *, heap: str, log: Path, temporary: Path) -> list[str]:
+def broker_command(
+    class_path: Sequence[Path], *, heap: str, log: Path, temporary: Path, archive: Sequence[str] = ()
+) -> list[str]:
     """Build the command line that runs the broker in its data folder.
 
     Args:
@@ -23,18 +25,30 @@ def broker_command(class_path: Sequence[Path], *, heap: str, log: Path, temporar
         heap: the heap's limit in Java's writing, ``256m`` or ``1g``. Code, threads and buffers come on top of it.
         log: file that the broker logs to.
         temporary: folder for what Java unpacks.
+        archive: what `read_archive` or `write_archive` gives.
 
     Raises:
         ConfigurationError: a jar's path has a colon, which separates jars.
     """
     return [
         *_java(class_path, temporary),
+        *archive,
         f"-Xmx{heap}",
         f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
         f"-Dtodoke.log={log}",
         "kafka.Kafka",
         "server.properties",
     ]
+
+
+def read_archive(archive: Path) -> list[str]:
+    """Have Java take classes from an archive, if there is one."""
+    return [f"-XX:AOTCache={archive}"] if archive.exists() else []
+
+
+def write_archive(archive: Path) -> list[str]:
+    """Have Java write the classes that it loaded to an archive when it ends."""
+    return [f"-XX:AOTCacheOutput={archive}"]
 
 
 def format_command(class_path: Sequence[Path], *, cluster_id: str, temporary: Path) -> list[str]:
