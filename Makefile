@@ -13,7 +13,7 @@ EVENTS ?= 1000000
 SEED ?= 1
 ROUNDS ?= 3
 MINUTES ?= 0
-# Tests wait for servers more than they compute: three processes keep two cores busy. Each has servers of its own, and
+# Tests wait for servers while others compute: three processes keep two cores busy. Each has servers of its own, and
 # takes whole files, in the order in which they are named: what takes longest comes first.
 WORKERS ?= 3
 SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -36,7 +36,7 @@ setup: $(INSTALLED) $(FETCHED) ## Make the environment and fetch what is needed,
 run: setup ## Run the whole pipeline here, with sample payloads, until Ctrl-C
 	@set -m; $(BIN)/todoke up --demo --data $(DATA) || exit $$?
 
-test: lint types layers setup ## Everything that must be green, the quickest first
+test: lint types layers setup ## Everything that must be green
 	$(BIN)/pytest $(SPREAD) tests/chaos/test_short.py tests/acceptance tests/integration tests/contract tests/unit tests/chaos/test_judge.py
 
 lint: $(INSTALLED) ## Rules and form of the code
