@@ -93,6 +93,11 @@ class Options:
     code: Path | None = None
     """Folder of the packages to run instead of the installed ones."""
 
+    @property
+    def named(self) -> set[Kind]:
+        """Give the kinds that are asked for by name; what takes a machine of its own is there for no others."""
+        return {fault.kind for fault in self.plan} | set(self.kinds)
+
     def form_of(self, seed: int) -> Form:
         """Tell the form that the pipeline of a seed has."""
         return self.form or (Form.UP, Form.FLEET)[seed % 2]
@@ -134,7 +139,14 @@ class Campaign:
         if options.form_of(seed) is Form.UP:
             self.pipeline = RunningPipeline(folder / "data", config=config, todoke=options.todoke, code=options.code)
         else:
-            self.pipeline = Fleet(folder / "data", config=config, seed=seed, todoke=options.todoke, code=options.code)
+            self.pipeline = Fleet(
+                folder / "data",
+                config=config,
+                seed=seed,
+                todoke=options.todoke,
+                code=options.code,
+                with_clocks=Kind.CLOCK in options.named,
+            )
         self.outcome = Outcome(seed=seed, form=options.form_of(seed))
         self._seed = seed
         self._small: dict[str, Path] = {}
@@ -160,7 +172,7 @@ class Campaign:
 
         What is not to be filled has none: much traffic would fill it by itself.
         """
-        data, wanted = self.pipeline.data, {fault.kind for fault in self._options.plan} | set(self._options.kinds)
+        data, wanted = self.pipeline.data, self._options.named
         async with contextlib.AsyncExitStack() as disks:
             if Kind.POWER in wanted:
                 self._whole = await disks.enter_async_context(disk_of_its_own(data, keep=self._found_any))
@@ -214,6 +226,8 @@ class Campaign:
         impossible = set()
         if not self.pipeline.networks:
             impossible.add(Kind.NETWORK)
+        if not self.pipeline.clocks:
+            impossible.add(Kind.CLOCK)
         if not self._small:
             impossible.add(Kind.DISK_FULL)
         if self._whole is None:

@@ -133,6 +133,8 @@ class Faults:
                 await self._extra(fault)
             case Kind.NETWORK:
                 await self._network(fault)
+            case Kind.CLOCK:
+                await self._clock(fault)
             case Kind.POISON:
                 await poison(self._pipeline.kafka, self._draw, self._tally.poisoned)
             case Kind.REDELIVERY:
@@ -190,6 +192,14 @@ class Faults:
         await asyncio.sleep(fault.seconds)
         for network in networks:
             network.turn(Weather.FAIR)
+
+    async def _clock(self, fault: Fault) -> None:
+        clocks = [clock for name, clock in self._pipeline.clocks.items() if fault.victim in {name, EVERYTHING}]
+        for clock in clocks:
+            clock.set(fault.hours)
+        await asyncio.sleep(fault.seconds)
+        for clock in clocks:
+            clock.set(0.0)
 
     async def _until_replaced(self, name: str, pid: int) -> None:
         async def is_replaced() -> bool:

@@ -20,6 +20,7 @@ import psutil
 
 from deploy.embedded.child import start_child
 from deploy.ports import free_port
+from tests.chaos.clocks import Clock, library, sweep
 from tests.chaos.proxy import Proxy
 from tests.eventually import eventually
 from tests.traffic.running import INSTALLED, kill_family
@@ -54,7 +55,14 @@ class Fleet:
     """Kafka, ClickHouse and two of each role. As a context manager: started, and stopped cleanly."""
 
     def __init__(
-        self, data: Path, *, config: Path, seed: object, todoke: Path = INSTALLED, code: Path | None = None
+        self,
+        data: Path,
+        *,
+        config: Path,
+        seed: object,
+        todoke: Path = INSTALLED,
+        code: Path | None = None,
+        with_clocks: bool = False,
     ) -> None:
         """Describe it.
 
@@ -64,6 +72,7 @@ class Fleet:
             seed: the networks' moods depend on it.
             todoke: the command.
             code: folder of the packages to run instead of the installed ones.
+            with_clocks: clocks can be set, where the library for that is found.
         """
         self._code = {"PYTHONPATH": str(code)} if code else {}
         self.data = data
@@ -83,6 +92,8 @@ class Fleet:
             for server, port in (("kafka", self._kafka_port), ("clickhouse", self._clickhouse_port))
             if server == "kafka" or name.startswith("sink-clickhouse")
         }
+        self._clocks: dict[str, Clock] = {}
+        self._with_clocks = with_clocks
         self._ingest_ports = {name: free_port() for name in self._roles if name.startswith("ingest")}
 
     @property
@@ -99,6 +110,11 @@ class Fleet:
     def networks(self) -> Mapping[tuple[str, str], Proxy]:
         """Give what stands between a role and a server, by both names."""
         return self._networks
+
+    @property
+    def clocks(self) -> Mapping[str, Clock]:
+        """Give the clocks of its parts that can be set."""
+        return self._clocks
 
     @property
     def kafka(self) -> str:
@@ -149,7 +165,9 @@ class Fleet:
     async def start(self) -> None:
         """Return once posts are taken."""
         self._stopping = False
-        (self.data / "logs").mkdir(parents=True, exist_ok=True)
+        for folder in ("logs", "clocks"):
+            (self.data / folder).mkdir(parents=True, exist_ok=True)
+        self._clocks = self._clocks or self._make_clocks()
         await self._bring_up("kafka", ["kafka", "--port", str(self._kafka_port)], port=0)
         await self._bring_up("clickhouse", ["clickhouse", "--port", str(self._clickhouse_port)], port=0)
         await self._make_stores()
@@ -173,6 +191,11 @@ class Fleet:
             env["TODOKE_CLICKHOUSE__PORT"] = str(self.networks[name, "clickhouse"].port)
         return [*command[kind], "--admin-port", str(port)], port, env
 
+    def _make_clocks(self) -> dict[str, Clock]:
+        found = library() if self._with_clocks else None
+        parts = [name for name in (*self._roles, "clickhouse") if not name.startswith("worker")]
+        return {name: Clock(self.data / "clocks" / name, found) for name in parts if found}
+
     async def _make_stores(self) -> None:
         for name in ("topics", "migrate"):
 
@@ -187,7 +210,9 @@ class Fleet:
     async def _bring_up(self, name: str, command: list[str], port: int, env: Mapping[str, str] | None = None) -> None:
         member = self._members.get(name)
         if member is None or member.keeper is None:
-            member = _Member(argv=[str(self._todoke), *command], port=port, env=self._env() | dict(env or {}))
+            clock = self._clocks[name].env if name in self._clocks else {}
+            env = self._env() | clock | dict(env or {})
+            member = _Member(argv=[str(self._todoke), *command], port=port, env=env)
             self._members[name] = member
             member.keeper = asyncio.create_task(self._keep(name, member))
 
@@ -219,6 +244,7 @@ class Fleet:
             probe = asyncio.create_task(self._probe(name, member))
             await process.wait()
             probe.cancel()
+            sweep(process.pid)
             member.ready = False
             await asyncio.sleep(PAUSE)
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 
 import psutil
 
+from tests.chaos.clocks import Clock
 from tests.chaos.proxy import Proxy
 
 
@@ -26,6 +27,11 @@ class Pipeline(Protocol):
     @property
     def networks(self) -> Mapping[tuple[str, str], Proxy]:
         """Give what stands between a role and a server, by both names; empty where nothing does."""
+        ...
+
+    @property
+    def clocks(self) -> Mapping[str, Clock]:
+        """Give the clocks of its parts that can be set; empty where none can."""
         ...
 
     @property

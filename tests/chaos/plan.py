@@ -49,6 +49,9 @@ class Kind(StrEnum):
     POWER = "loss of power"
     """Of the whole machine. Only where `tests.chaos.power` has the data on a disk of its own."""
 
+    CLOCK = "clock set wrong, later right"
+    """Of one part, by hours or days. Only where `tests.chaos.clocks` finds its library."""
+
     NETWORK = "network"
     """Between one role, or all of them, and a server."""
 
@@ -63,6 +66,8 @@ class Fault:
     victim: str
     seconds: float = 0.0
     """That it lasts, where it lasts."""
+    hours: float = 0.0
+    """That a clock goes ahead; negative if it is behind."""
     server: str = ""
     """At the other end of a network."""
     weather: Weather = Weather.FAIR
@@ -92,9 +97,12 @@ WEIGHTS = {
     Kind.STALE_ANSWER: 1,
     Kind.DISK_FULL: 1,
     Kind.POWER: 1,
+    Kind.CLOCK: 3,
     Kind.NETWORK: 8,
 }
 """How often each kind is drawn, compared with the others."""
+HOURS = (-24.0 * 9, -30.0, -3.0, 2.0, 26.0, 24.0 * 9)
+"""By which a clock is wrong: about those of a time zone, of a day, and of more than the horizon."""
 VICTIMS = {
     Kind.KILL_CHILD: SERVERS,
     Kind.KILL_ALL: (EVERYTHING,),
@@ -137,7 +145,8 @@ def draw_plan(
 def _fault(draw: random.Random, at: float, kind: Kind, roles: Sequence[str]) -> Fault:
     seconds = draw.uniform(*draw.choice((LONG, SHORT)))
     if kind is not Kind.NETWORK:
-        return Fault(at=at, kind=kind, victim=draw.choice(_victims(kind, roles)), seconds=seconds)
+        hours = draw.choice(HOURS) if kind is Kind.CLOCK else 0.0
+        return Fault(at=at, kind=kind, victim=draw.choice(_victims(kind, roles)), seconds=seconds, hours=hours)
     server = draw.choice(SERVERS)
     weather = draw.choice(KAFKA if server == "kafka" else CLICKHOUSE)
     near = roles if server == "kafka" else [role for role in roles if role.startswith("sink-clickhouse")]
@@ -149,5 +158,7 @@ def _victims(kind: Kind, roles: Sequence[str]) -> Sequence[str]:
     match kind:
         case Kind.KILL | Kind.TERMINATE | Kind.FREEZE:
             return (*roles, *SERVERS)
+        case Kind.CLOCK:
+            return (*(role for role in roles if not role.startswith("worker")), "clickhouse", EVERYTHING)
         case _:
             return VICTIMS[kind]

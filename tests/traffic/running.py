@@ -69,6 +69,11 @@ class RunningPipeline:
         return {}
 
     @property
+    def clocks(self) -> dict[str, Any]:
+        """Give the clocks of its parts that can be set: none."""
+        return {}
+
+    @property
     def addresses(self) -> tuple[str, ...]:
         """Tell where posts may be sent."""
         return (self.http,)
