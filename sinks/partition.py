@@ -120,10 +120,11 @@ class PartitionReader:
             self._jump(offset, link)
         unreadable, self._unreadable = self._unreadable, None
         began = offset if unreadable is None or unreadable.last + 1 != offset else unreadable.first
-        if link.founding and began <= self.begin <= offset and link.epoch != self._chain.epoch:
+        founds = link.founding and began <= self.begin <= offset
+        if founds and link.epoch != self._chain.epoch:
             self._chain = Chain()  # nothing stands before it, whatever was read before
         before = Position.at(offset, self._chain)
-        is_first = self._chain.stamp is None and offset > self.begin
+        is_first = self._chain.stamp is None and offset > self.begin and not founds
         counts = self._chain.follow(link)
         if is_first:
             self._chain.linked = False  # in the middle of a log even what founds an epoch may be a stray

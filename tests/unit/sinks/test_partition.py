@@ -388,6 +388,18 @@ def test_a_log_that_was_made_anew_may_begin_with_something_foreign() -> None:
     assert stamps(blocks_of(target)) == [7, 8, 9]
 
 
+def test_what_follows_a_damaged_answer_is_not_taken_although_the_log_begins_with_something_foreign() -> None:
+    links = chain(3)
+    target = reader()
+    target.feed(0, b"foreign")
+    target.feed(1, record(links[0]))
+    target.feed(2, b"damaged")
+    target.feed(3, record(links[2]))
+    # The worker answers both again, and those are taken.
+    feed(target, links[1:], at=4)
+    assert [one.header["stamp"] for block in blocks_of(target) for one in block.records] == [-1, 0, 1]
+
+
 def test_something_foreign_behind_a_hole_belongs_to_it() -> None:
     links = chain(8)
     target = reader(Position(offset=3, epoch="one", stamp=1, linked=True))
