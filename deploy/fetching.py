@@ -10,6 +10,7 @@ from deploy.embedded.errors import EmbeddedServerError
 from deploy.embedded.kafka import EmbeddedKafka
 from deploy.embedded.kafka.archive import archive_path, keep
 from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache
+from deploy.embedded.server_folder import write_through
 
 logger = logging.getLogger(__name__)
 
@@ -36,17 +37,20 @@ async def fetch_broker() -> None:
 
 async def _make_archive(archive: Path, cache: Path) -> None:
     """Run a broker for a moment, so that Java archives what it loads. Without an archive Kafka works all the same."""
-    with tempfile.TemporaryDirectory(prefix=".archive-", dir=cache, ignore_cleanup_errors=True) as folder:
-        made = Path(folder) / "classes.aot"
-        broker = EmbeddedKafka(data=Path(folder) / "data", cache=cache, archive_to=made)
-        try:
-            await broker.start()
-            await broker.stop(ARCHIVED_WITHIN)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".archive-", dir=cache, ignore_cleanup_errors=True) as folder:
+            made = Path(folder) / "classes.aot"
+            broker = EmbeddedKafka(data=Path(folder) / "data", cache=cache, archive_to=made)
+            try:
+                await broker.start()
+            finally:
+                await broker.stop(ARCHIVED_WITHIN)
+            if await broker.wait() < 0:
+                raise EmbeddedServerError(f"Java did not write them within {ARCHIVED_WITHIN:g} s")  # noqa: TRY301
+            write_through(made)
             keep(made, archive)
-        except (EmbeddedServerError, OSError) as error:
-            logger.warning("Kafka will start less quickly: its classes could not be archived: %s", error)
-        finally:
-            await broker.stop()
+    except (EmbeddedServerError, OSError) as error:
+        logger.warning("Kafka will start less quickly: its classes could not be archived: %s", error)
 
 
 def _show(progress: Progress) -> None:
