@@ -1,4 +1,4 @@
-"""The answer: the one outbox record that an inbox record makes, whatever is in it."""
+"""The answer: the one outbox record that an inbox record makes, whatever is in it, and what goes ahead of it."""
 
 import contextlib
 import logging

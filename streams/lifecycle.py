@@ -197,7 +197,7 @@ def begin(event: Event) -> Lifecycle:
     at, type_ = event.occurred_at, event.type
     sender, subject, api_data, composition = event.sender, event.subject, event.api_data, event.composition
     is_queued = type_ == "queued"
-    mail = Lifecycle(  # by position, which takes half the time of by name
+    mail = Lifecycle(  # by position, which takes a third less time than by name
         event.source,
         event.message_id,
         event.recipient,

@@ -45,9 +45,6 @@ class PartitionState:
             record: the record.
             keys: of its lifecycles, in the order of their lines, from whoever just wrote them; ``None`` has them read
                 from the lines.
-
-        Raises:
-            FormError: a later version of todoke wrote it.
         """
         lifecycles = record.section(Outbox.LIFECYCLES)
         ahead = record.header.get(AHEAD, {})

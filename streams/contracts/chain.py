@@ -9,8 +9,9 @@ recognised by everybody who reads the log, in the same way, without asking anyon
 - a record that was written behind one that got lost has a ``previous`` that never came.
 
 A record that answers nothing may repeat the last stamp (``previous`` is the stamp itself). So the writer keeps a log
-alive in which nothing happens, since retention would take the record that everybody continues from; and so it restores
-what a lost log had said, before it answers anything.
+alive in which nothing happens, since retention would take the record that everybody continues from; so it restores
+what a lost log had said, before it answers anything; and so it tells what of an answer is too long for one record
+ahead of that answer, see `streams.ahead`.
 
 The writer reads its own log by the same rule when it starts and continues from where the readers are.
 """

@@ -8,7 +8,7 @@ from streams.contracts.errors import FormError, LaterFormError
 def read_outbox(value: bytes | None) -> tuple[Record, Link] | None:
     """Take a record of the outbox apart; ``None`` for what is no such record.
 
-    Whoever may write to the topic can put there what he likes, and it must not stop anybody. It is passed over like
+    Whoever may write to the topic can put there what he likes, and it must not end the readers. It is passed over like
     every record that does not continue the chain. If it was a record of todoke's that got damaged, what follows it does
     not continue the chain either, and is answered again by the next worker that loads the log.
 
