@@ -92,6 +92,11 @@ class DataFolder:
                 "the version that wrote it, or choose another folder with --data DIR"
             )
 
+    @property
+    def is_made(self) -> bool:
+        """Tell whether a pipeline ever ran here."""
+        return self._lock.exists()
+
     def describe(self, run: Mapping[str, Any]) -> None:
         """Write ``run.json``, which tells other commands what runs here."""
         write_json(self._run, run)

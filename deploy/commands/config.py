@@ -22,7 +22,7 @@ def command(invocation: Invocation, *, as_json: bool, changed: bool) -> None:
       todoke config --changed
       TODOKE_TOPICS__SHARDS=12 todoke config --json
     """
-    environment = invocation.environment()
+    environment = invocation.environment(idle=True)
     rows = [row for row in environment.rows() if not changed or row[2] != "default"]
     if as_json:
         entries = [{"key": key, "value": value, "origin": origin} for key, value, origin in rows]

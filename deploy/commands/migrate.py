@@ -25,7 +25,7 @@ def command(invocation: Invocation, *, check: bool) -> int:
     """
     environment = invocation.environment()
     invocation.start_logging(environment, "migrate", is_brief=True)
-    invocation.mention_defaults(environment, ("clickhouse", "host"))
+    invocation.mention_defaults(environment, ("clickhouse", "host"), ("clickhouse", "port"))
     connection = environment.settings.clickhouse
     if not check:
         applied = asyncio.run(migrations.migrate(connection))

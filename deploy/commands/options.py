@@ -11,11 +11,18 @@ from deploy.data_folder import DataFolder
 from deploy.environment import DEFAULT, Environment, data_folder, read
 from deploy.logs import set_up
 from deploy.schema import Path as Key
+from streams.contracts.errors import ConfigurationError, TodokeError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 PATH = click.Path(path_type=Path)
+
+
+class NothingRunsError(TodokeError):
+    """The pipeline that was named does not run now."""
+
+    retriable = True
 
 
 class Invocation:
@@ -29,17 +36,23 @@ class Invocation:
         self.given_data = data
         self.data = data_folder(data, config)
 
-    def environment(self, flags: Mapping[Key, Any] | None = None, *, own: bool = False) -> Environment:
+    def environment(
+        self, flags: Mapping[Key, Any] | None = None, *, own: bool = False, idle: bool = False
+    ) -> Environment:
         """Read the settings and set up logging as they say.
 
         Args:
             flags: values of the command's own flags by key, ``None`` for those not given.
             own: the command runs the pipeline of the data folder itself, instead of finding it there.
+            idle: the command can do its work though nothing runs in a data folder that was named.
 
         Raises:
             ConfigurationError: they cannot be used.
+            TodokeError: a data folder was named, and nothing runs there.
         """
         run = None if own else DataFolder(self.data).running()
+        if run is None and self.given_data is not None and not (own or idle):
+            raise self._nothing_runs()
         given = {**self._flags, **(flags or {})}
         if run is None:
             return read(flags=given, config=self._config)
@@ -62,14 +75,38 @@ class Invocation:
         log = environment.settings.log
         set_up(role, form=log.format, level=log.level, is_brief=is_brief)
 
-    def mention_defaults(self, environment: Environment, key: Key) -> None:
-        """Say so before a default address is tried: mostly `todoke up` is not running, or in another data folder."""
-        if environment.origin(key) == DEFAULT:
-            click.echo(
-                f"todoke: no pipeline runs in the data folder {self.data}, so the default addresses are tried: "
-                "start `todoke up`, or name its folder with --data DIR",
-                err=True,
-            )
+    def mention_defaults(self, environment: Environment, *keys: Key) -> None:
+        """Say so before default addresses are tried: mostly `todoke up` is not running, or in another data folder.
+
+        Args:
+            environment: with the settings.
+            keys: of the addresses, of which one at least would have been set if others than the defaults were meant.
+
+        Raises:
+            TodokeError: a data folder was named by a variable or the configuration, so that its pipeline is meant
+                and not whatever has the default addresses.
+        """
+        if any(environment.origin(key) != DEFAULT for key in keys):
+            return
+        if environment.origin(("local", "data")) != DEFAULT:
+            raise self._nothing_runs()
+        click.echo(
+            f"todoke: no pipeline runs in the data folder {self.data}, so the default addresses are tried: "
+            "start `todoke up`, or name its folder with --data DIR",
+            err=True,
+        )
+
+    def _nothing_runs(self) -> TodokeError:
+        """Tell that the data folder that was named has no running pipeline: perhaps its name is mistyped."""
+        folder = DataFolder(self.data)
+        told = f"no pipeline runs in the data folder {folder.path}"
+        todo = (
+            f"start it with `todoke up --data {self.data}`, or name no data folder (--data, TODOKE_DATA, local.data) "
+            "and set the addresses of the one that is meant (`todoke config` lists all settings)"
+        )
+        if folder.is_made:
+            return NothingRunsError(f"{told}: {todo}")
+        return ConfigurationError(f"{told}, nor did one before: check its name, {todo}")
 
 
 def common_options(

@@ -6,6 +6,7 @@ import click
 import pytest
 
 from deploy.cli import COMMANDS, main
+from deploy.data_folder import DataFolder
 from deploy.exit import Exit
 from deploy.version import VERSION
 
@@ -38,6 +39,56 @@ def test_every_command_teaches(name: str, capsys: pytest.CaptureFixture[str]) ->
     text = capsys.readouterr().out
     assert re.search(r"^  Examples?:\n    ", text, re.MULTILINE), "the examples keep their lines"
     assert f"todoke {name}" in text
+
+
+ON_A_PIPELINE = [
+    *("audit", "consume mail.events", "migrate", "rebuild --yes", "replay", "send nowhere.json", "sink clickhouse"),
+    *("topics", "worker"),
+]
+
+
+@pytest.mark.parametrize("command", ON_A_PIPELINE)
+def test_a_data_folder_in_which_nothing_runs_leads_to_no_other_pipeline(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TODOKE_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")  # another pipeline's, which is not meant
+    data = tmp_path / "mistyped"
+
+    assert main([*command.split(), "--data", str(data)]) == Exit.MISUSED
+    said = capsys.readouterr().err
+    assert f"no pipeline runs in the data folder {data}, nor did one before" in said
+    assert f"`todoke up --data {data}`" in said
+
+    with DataFolder(data):
+        pass
+    assert main([*command.split(), "--data", str(data)]) == Exit.UNREACHABLE
+    assert f"no pipeline runs in the data folder {data}: start it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["audit", "consume mail.events", "migrate", "rebuild --yes", "replay", "topics"])
+def test_a_data_folder_that_a_variable_names_leads_to_no_default_addresses(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TODOKE_DATA", str(tmp_path / "mistyped"))
+
+    assert main(command.split()) == Exit.MISUSED
+    assert f"no pipeline runs in the data folder {tmp_path / 'mistyped'}" in capsys.readouterr().err
+
+
+def test_addresses_that_are_set_need_no_data_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TODOKE_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+
+    assert main(["consume", "mail.events"]) == Exit.UNREACHABLE
+    said = capsys.readouterr().err
+    assert "127.0.0.1:1" in said
+    assert "data folder" not in said
+
+
+def test_the_settings_are_shown_wherever_nothing_runs(tmp_path: Path) -> None:
+    assert main(["config", "--data", str(tmp_path / "new")]) == Exit.OK
 
 
 def test_a_missing_file_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
