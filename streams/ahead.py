@@ -4,7 +4,8 @@ An answer tells the whole lifecycle of every mail that its chunk touches. Where 
 record, the lifecycles are written before it, in records that answer nothing: they repeat the last stamp (see
 `streams.contracts.chain`). The answer names them, and they are known from the moment at which it stands in the log and
 not before. So it is all or nothing as ever: of a worker that died in between, nothing is known but what was known
-before, and the next one answers the chunk from there, with the same bytes.
+before, and the next one answers the chunk from there, with the same bytes. All these records have a form of their own:
+a version that does not put them together must not read them (`streams.contracts.codec.SPREAD_FORM`).
 
 Only the worker's memory depends on this rule. The tables are made of the events, and the topic of lifecycles gets each
 under its key as it comes, the same again after such a death.

@@ -10,7 +10,7 @@ import msgspec
 
 from streams.ahead import AHEAD, TooLongError, name_of, pieces
 from streams.contracts.chain import RESTORING, Link, draw_epoch
-from streams.contracts.codec import Record, decode, encode
+from streams.contracts.codec import SPREAD_FORM, Record, decode, encode
 from streams.contracts.dead_letter import Reason
 from streams.contracts.errors import FormError
 from streams.contracts.sections import Loss, Outbox
@@ -120,9 +120,9 @@ def _spread(whole: Answer, state: PartitionState) -> Answer:
     before = _repetition(state)
     return replace(
         whole,
-        value=encode({**whole.record.header, AHEAD: {"name": name, "records": len(cut)}}, sections),
+        value=encode({**whole.record.header, AHEAD: {"name": name, "records": len(cut)}}, sections, SPREAD_FORM),
         ahead=[
-            encode({**before, AHEAD: {"name": name, "number": number}}, {Outbox.LIFECYCLES.value: piece})
+            encode({**before, AHEAD: {"name": name, "number": number}}, {Outbox.LIFECYCLES.value: piece}, SPREAD_FORM)
             for number, piece in enumerate(cut)
         ],
     )

@@ -9,7 +9,7 @@ from functools import partial
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
-from streams.contracts.codec import FORM_HEADER
+from streams.contracts.codec import form_header
 from streams.contracts.errors import PublishError
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.topics import OUTBOX_LIMIT
@@ -175,7 +175,8 @@ class OutboxEnd:
             offset, stamp, value = self._waiting[0]
             try:
                 # Returns once the record before it has been handed to the network, so the order is kept.
-                sent = await self._producer.send(self._topic, value, partition=self._partition, headers=[FORM_HEADER])
+                headers = [form_header(value)]
+                sent = await self._producer.send(self._topic, value, partition=self._partition, headers=headers)
             except Exception as error:  # noqa: BLE001 - whatever it is, the record is not in the log by this object's will
                 self._fail(PublishError(f"an outbox record cannot be sent: {error!r}"))
                 return

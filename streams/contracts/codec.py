@@ -21,6 +21,10 @@ from streams.contracts.errors import FormError, LaterFormError
 FORM = 1
 """Version of this form, the first thing in every header."""
 
+SPREAD_FORM = 2
+"""Of a record that means something only together with others, see `streams.ahead`. Who knows nothing of that would take
+it for a whole one and lose what the others say, so it has a form that such a version refuses."""
+
 FORM_HEADER = ("form", b"record/1")
 """The Kafka record header that names the form to whoever looks at the topic with other tools."""
 
@@ -40,15 +44,22 @@ class Record:
         return self.sections.get(name, b"")
 
 
-def encode(header: Mapping[str, Any], sections: Mapping[str, bytes]) -> bytes:
+def form_header(value: bytes) -> tuple[str, bytes]:
+    """Give the Kafka record header of a record that `encode` wrote."""
+    begin = len(b'{"form":')
+    return ("form", b"record/" + value[begin : value.index(b",", begin)])
+
+
+def encode(header: Mapping[str, Any], sections: Mapping[str, bytes], form: int = FORM) -> bytes:
     """Write a record. Empty sections are left out.
 
     Args:
         header: anything JSON; ``form`` and ``sections`` are added.
         sections: newline-delimited JSON, every line ended by a newline.
+        form: what a reader must know to read it.
     """
     filled = {name: lines for name, lines in sections.items() if lines}
-    head = {"form": FORM, **header, "sections": {name: len(lines) for name, lines in filled.items()}}
+    head = {"form": form, **header, "sections": {name: len(lines) for name, lines in filled.items()}}
     return b"".join((json.dumps(head, separators=(",", ":")).encode(), b"\n", *filled.values()))
 
 
@@ -73,11 +84,13 @@ def decode(value: bytes) -> Record:
         form, sizes = header["form"], header["sections"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormError("not a record of todoke's internal topics: it does not start with a header line") from error
-    if form != FORM:
-        later = type(form) is int and form > FORM
-        raise (LaterFormError if later else FormError)(
-            f"the record has form {form!r}, this version of todoke reads form {FORM}: upgrade this process"
-        )
+    if form not in (FORM, SPREAD_FORM):
+        if type(form) is int and form > SPREAD_FORM:
+            raise LaterFormError(
+                f"the record has form {form}, this version of todoke reads forms up to {SPREAD_FORM}: upgrade this"
+                " process"
+            )
+        raise FormError(f"the record has form {form!r}, which no version of todoke has written")
     if not isinstance(sizes, dict) or not all(type(size) is int and size >= 0 for size in sizes.values()):
         raise FormError("the record's header does not tell the sizes of its sections")
     sections = {}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.contracts.codec import FORM, Record, decode, encode, lines_of
-from streams.contracts.errors import FormError
+from streams.contracts.codec import FORM, SPREAD_FORM, Record, decode, encode, form_header, lines_of
+from streams.contracts.errors import FormError, LaterFormError
 
 NAMES = st.text(min_size=1, max_size=8)
 LINES = st.lists(st.binary(max_size=40).map(lambda raw: raw.replace(b"\n", b"") + b"\n"), max_size=5).map(b"".join)
@@ -89,5 +89,21 @@ def test_what_only_looks_like_a_record_is_refused(value: bytes) -> None:
 
 
 def test_a_form_of_the_future_says_that_an_upgrade_is_due() -> None:
-    with pytest.raises(FormError, match="form 2, this version of todoke reads form 1: upgrade"):
-        decode(b'{"form":2,"sections":{}}\n')
+    with pytest.raises(LaterFormError, match="form 3, this version of todoke reads forms up to 2: upgrade"):
+        decode(b'{"form":3,"sections":{}}\n')
+
+
+@pytest.mark.parametrize("form", [b"0", b"-1", b"1.5", b'"1"', b"null", b"[1]", b"{}"])
+def test_a_form_that_nobody_wrote_is_not_a_later_one(form: bytes) -> None:
+    with pytest.raises(FormError, match="which no version of todoke has written") as raised:
+        decode(b'{"form":%s,"sections":{}}\n' % form)
+    assert type(raised.value) is FormError
+    assert "upgrade" not in str(raised.value)
+
+
+@pytest.mark.parametrize("form", [FORM, SPREAD_FORM])
+def test_both_forms_are_read_and_told_to_other_tools(form: int) -> None:
+    value = encode({"stamp": 7}, {"events": b"{}\n"}, form)
+
+    assert decode(value).header["form"] == form
+    assert form_header(value) == ("form", f"record/{form}".encode())

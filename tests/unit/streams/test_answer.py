@@ -39,7 +39,7 @@ def test_an_answer_continues_the_chain() -> None:
 
     header = decode(told.value).header
     assert (header["stamp"], header["previous"], header["epoch"]) == (9, 6, state.chain.epoch)
-    assert header["time"] == RECEIVED
+    assert (header["form"], header["time"]) == (1, RECEIVED)
     counts = {"events": 1, "unique": 1, "duplicates": 0, "dead_letters": 0, "diverted": 0, "lifecycles": 1}
     assert header["counts"] == counts
 
@@ -172,6 +172,7 @@ def test_lifecycles_that_do_not_fit_into_the_answer_go_ahead_of_it() -> None:
 
     assert max(map(len, [*told.ahead, told.value])) <= VALUE_LIMIT
     assert len(told.ahead) == 2
+    assert {value[:9] for value in [*told.ahead, told.value]} == {b'{"form":2'}, "an older version must refuse them"
     assert all(reader.apply(decode(value)) for value in [*told.ahead, told.value])
     assert delivered(reader) == delivered(writer) == [True] * 200
     assert [(row["unique"], row["dead_lettered"]) for row in rows(told.value, Outbox.RECEIPTS)] == [(200, 0)]
