@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from deploy.embedded.errors import ServerFailedError
 from deploy.embedded.kafka import EmbeddedKafka
 from streams.contracts.topics import OUTBOX_LIMIT
+from tests.eventually import eventually
 
 MARGIN = 1024  # bytes of a batch around a record's value
 
@@ -136,10 +138,10 @@ async def test_a_group_finds_its_offset_and_its_note_after_a_kill(tmp_path: Path
         await broker.start()
         admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
         await admin.start()
-        async with asyncio.timeout(30):
-            # A coordinator that still loads its groups tells of no partition at all: not even that it has no offset.
-            while partition not in (offsets := await admin.list_consumer_group_offsets("sink", partitions=[partition])):
-                await asyncio.sleep(0.05)
+        # A coordinator that still loads its groups tells of no partition at all: not even that it has no offset.
+        offsets = await eventually(
+            partial(admin.list_consumer_group_offsets, "sink", partitions=[partition]), lambda found: partition in found
+        )
         await admin.close()
         assert (offsets[partition].offset, offsets[partition].metadata) == (7, "an intent")
 
