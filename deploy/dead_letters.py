@@ -27,7 +27,8 @@ NOT_REPLAYED = """
 WHOLE = """
 select
     receipt, number, topic, partition, offset,
-    any(source) as source, any(reason) as reason, any(parts) as parts,
+    any(source) as source, any(reason) as reason, any(detail) as detail,
+    any(parts) as parts,
     arrayMap(piece -> base64Encode(piece.2), arraySort(groupUniqArray((part, raw)))) as pieces
 from dead_letters
 where ({names}) in ({wanted})
@@ -62,6 +63,8 @@ class Letter:
     source: str
     """Empty where the worker gave up on it."""
     reason: str
+    detail: str
+    """What was said of it when it came."""
     raw: bytes | None = field(repr=False)
     """``None`` where a part of it is not in the table."""
 
@@ -99,6 +102,7 @@ def _letter(row: dict[str, Any]) -> Letter:
         name=_name(row),
         source=row["source"],
         reason=row["reason"],
+        detail=row["detail"],
         raw=b"".join(pieces) if whole else None,
     )
 

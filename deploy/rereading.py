@@ -1,5 +1,6 @@
 """Reading a dead letter again, with the providers and the settings of today. Pure."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from streams.lifecycle import Event as CheckedEvent
 
 MULTIPART = b"--"
 LINES = "application/x-ndjson"
+NUMBER = re.compile(r"^(?:event|record) \d+: ")
+"""How what is said of one record of a post begins."""
 _events = msgspec.json.Decoder(CheckedEvent)
 
 
@@ -30,7 +33,7 @@ class Rereading:
     record: bytes | None = None
     """A whole record of the inbox that can be read now: to be put back as it is, with its own receipts."""
     trouble: str = ""
-    """Why nothing, or not all of it, can be read."""
+    """Why nothing, or not all of it, can be read: of the forms that it may have, in the one in which it came."""
 
 
 def reread(letter: Letter, sources: Mapping[str, SourceSettings], receipt: str, received_at: str) -> Rereading:
@@ -53,7 +56,7 @@ def reread(letter: Letter, sources: Mapping[str, SourceSettings], receipt: str, 
     settings = sources.get(letter.source)
     if settings is None:
         return Rereading(trouble=f"there is no source {letter.source} any more: configure [sources.{letter.source}]")
-    return _of_post(letter.raw, letter.source, settings, receipt, received_at)
+    return _of_post(letter.raw, letter, settings, receipt, received_at)
 
 
 def _of_chunk(raw: bytes, receipt: str, received_at: str) -> Rereading:
@@ -78,12 +81,12 @@ def _of_chunk(raw: bytes, receipt: str, received_at: str) -> Rereading:
     return Rereading(events=tuple(events), trouble=f"{bad} lines are no events" if bad else "")
 
 
-def _of_post(raw: bytes, source: str, settings: SourceSettings, receipt: str, received_at: str) -> Rereading:
+def _of_post(raw: bytes, letter: Letter, settings: SourceSettings, receipt: str, received_at: str) -> Rereading:
     """Read a post, or a record of one, as its source's provider writes it; else in todoke's own form."""
-    trouble = ""
+    troubles: list[str] = []
     for provider, content_type in _forms(raw, settings.provider):
         context = Context(
-            source=source,
+            source=letter.source,
             provider=provider,
             zone=settings.zone,
             receipt=receipt,
@@ -94,13 +97,21 @@ def _of_post(raw: bytes, source: str, settings: SourceSettings, receipt: str, re
         try:
             harvest = reading.harvest(reading.unpack(raw, content_type), context)
         except (UnreadableError, OverLimitError) as error:
-            trouble = trouble or str(error) or "it has more events than sources.NAME.max_body_events"
+            troubles.append(str(error) or "it has more events than sources.NAME.max_body_events")
             continue
         left = harvest.rejects[0].detail if harvest.rejects else ""
         if harvest.events:
             return Rereading(events=tuple(map(msgspec.to_builtins, harvest.events)), trouble=left)
-        trouble = trouble or left or "it holds no event"
-    return Rereading(trouble=trouble)
+        if left and provider is settings.provider:
+            return Rereading(trouble=left)  # it is of this form: only its records are wrong
+        troubles.append(left or "it holds no event")
+    gist = _gist(letter.detail)
+    return Rereading(trouble=next((trouble for trouble in troubles if _gist(trouble) == gist), troubles[0]))
+
+
+def _gist(trouble: str) -> str:
+    """Leave out which record of its post it was, since it is alone now, and a parser's own words."""
+    return NUMBER.sub("", trouble).partition(": ")[0]
 
 
 def _forms(raw: bytes, provider: ProviderName) -> Iterator[tuple[ProviderName, str]]:

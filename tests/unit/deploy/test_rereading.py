@@ -18,8 +18,8 @@ POST = {"event_type": "deliveries", "event": {"deliveries": [RECORD]}}
 OWN = {"type": "queued", "recipient": "user@example.jp", "occurred_at": "2026-03-02T00:00:00Z"}
 
 
-def letter(raw: bytes | None, *, source: str = "cmc", reason: str = "record_shape") -> Letter:
-    return Letter(name=("r", 0, "", -1, -1), source=source, reason=reason, raw=raw)
+def letter(raw: bytes | None, *, source: str = "cmc", reason: str = "record_shape", detail: str = "") -> Letter:
+    return Letter(name=("r", 0, "", -1, -1), source=source, reason=reason, detail=detail, raw=raw)
 
 
 def read(raw: bytes | None, **given: str) -> Rereading:
@@ -72,6 +72,25 @@ def test_what_cannot_be_read_says_why(raw: bytes | None, given: dict[str, str], 
 
     assert (reading.events, reading.record) == ((), None)
     assert reading.trouble.startswith(trouble)
+
+
+NO_TYPE = "it has no type or no occurred_at"
+
+
+@pytest.mark.parametrize(
+    ("raw", "detail", "trouble"),
+    [
+        (b'{"type":"queued","recipient":"a@x"}', f"event 7: {NO_TYPE}", f"event 0: {NO_TYPE}"),
+        (b"1", "event 7: it is no object", "event 0: it is no object"),
+        (b"{broken", "event 7: the line is not JSON: unexpected character", "event 0: the line is not JSON"),
+        (b"<xml/>", "the body is not JSON: unexpected character", "the body is not JSON"),
+        (b'{"event_type":"bounces"}', f"event 0: {NO_TYPE}", f"event 0: {NO_TYPE}"),
+        (b'{"event_type":"bounces","event":{"bounces":[1]}}', f"event 0: {NO_TYPE}", "record 0: it is no object"),
+        (b'{"event_type":"bounces"}', "event holds no array 'bounces'", "event holds no array 'bounces'"),
+    ],
+)
+def test_the_trouble_is_told_of_the_form_in_which_a_letter_came(raw: bytes, detail: str, trouble: str) -> None:
+    assert read(raw, detail=detail).trouble.startswith(trouble)
 
 
 def test_lines_of_a_chunk_keep_their_identity_and_get_the_new_receipt() -> None:
