@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import click
 
+from deploy.commands.suggestion import SuggestingGroup
 from deploy.exit import Exit, exit_code
 from deploy.version import VERSION
 from streams.contracts.errors import ConfigurationError, TodokeError
@@ -68,7 +69,7 @@ Exit codes:
 """
 
 
-class Commands(click.Group):
+class Commands(SuggestingGroup):
     """Subcommands that are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature

@@ -19,6 +19,8 @@ from streams.contracts.clock import SystemClock
 from streams.contracts.dead_letter import Reason
 from streams.contracts.errors import ConfigurationError
 
+DRY = "nothing was done: this was a dry run"
+ARRIVING = "`todoke audit` tells when all of it has arrived"
 TROUBLES = 5
 """Kinds of trouble that are shown, the most frequent first."""
 
@@ -103,10 +105,10 @@ def _text(replay: Replay, *, dry_run: bool) -> str:
 
 def _done(replay: Replay, *, dry_run: bool) -> str:
     if dry_run:
-        return "nothing was done: this was a dry run"
+        return DRY
     if not any(tally.readable for tally in replay.tallies.values()):
         return "nothing was replayed: mend what is named above, and run this again"
-    return "`todoke audit` tells when all of it has arrived"
+    return ARRIVING
 
 
 def _troubles(replay: Replay) -> str:
@@ -133,4 +135,4 @@ def _copied(outcome: Outcome, *, dry_run: bool) -> str:
             f"the worker answered these, and ClickHouse does not know them: {places}. Wait until the sink has worked "
             "off everything (`todoke audit`); what remains was lost in the outbox, and a replay would only hide it"
         )
-    return "\n\n".join(told)
+    return "\n\n".join([*told, DRY if dry_run else ARRIVING if outcome.copied else "nothing was copied"])

@@ -3,6 +3,7 @@
 import click
 
 from deploy.commands.options import Invocation, admin_port, common_options
+from deploy.commands.suggestion import SuggestingGroup
 from deploy.roles import Running, run_role
 from deploy.settings import Settings
 from sinks.role import ClickHouseSinkRole, TopicsSinkRole
@@ -11,7 +12,7 @@ from streams.contracts.role import Role
 until_idle_option = click.option("--until-idle", is_flag=True, help="End as soon as all that was there is written.")
 
 
-@click.group("sink")
+@click.group("sink", cls=SuggestingGroup)
 def command() -> None:
     r"""Write results: into the ClickHouse tables, or onto the public Kafka topics.
 

@@ -81,6 +81,10 @@ async def test_a_replay_counts_what_is_newly_readable_and_then_nothing(tmp_path:
             assert await figures(pipeline) == counted
 
         before = await arrivals(pipeline)
+        code, said = await pipeline.command("replay", "--inbox", "--since", "1h", "--dry-run")
+        assert code == 0, said
+        assert said.endswith("\n\nnothing was done: this was a dry run\n")
+        assert await arrivals(pipeline) == before
         code, said = await pipeline.command("replay", "--inbox", "--since", "1h")
         assert code == 0, said
         assert await figures(pipeline) == counted

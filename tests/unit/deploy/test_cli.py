@@ -26,8 +26,20 @@ def test_the_exit_codes_are_those_that_the_page_and_the_help_list(capsys: pytest
 
 
 def test_wrong_use_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["upp"]) == Exit.MISUSED
-    assert "No such command 'upp'" in capsys.readouterr().err
+    assert main(["frobnicate"]) == Exit.MISUSED
+    said = capsys.readouterr().err
+    assert "No such command 'frobnicate'." in said
+    assert "Did you mean" not in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"), [("upp", "up"), ("adit", "audit"), ("sinks", "sink"), ("sink clikhouse", "clickhouse")]
+)
+def test_a_mistyped_command_names_the_one_that_is_meant(
+    typed: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(typed.split()) == Exit.MISUSED
+    assert f"No such command '{typed.split()[-1]}'. Did you mean {meant}?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", COMMANDS)
