@@ -146,12 +146,17 @@ class OutboxConsumer:
             "partitions": sorted(self._readers),
             "lag": {str(partition): reader.lag for partition, reader in sorted(self._readers.items())},
             "waiting_bytes": self._waiting(),
+            "trouble": self._troubles(),
         }
+
+    def _troubles(self) -> Sequence[str]:
+        return [reader.trouble for _, reader in sorted(self._readers.items()) if reader.trouble is not None]
 
     @property
     def is_reading(self) -> bool:
-        """Tell whether all assigned partitions are being read."""
-        return bool(self._tasks) and not any(task.done() for task in self._tasks) and not self._to_open
+        """Tell whether all assigned partitions are being read, and what is read can be delivered."""
+        ends = not self._tasks or any(task.done() for task in self._tasks)
+        return not ends and not self._to_open and not self._troubles()
 
     # 1. Take over
 
@@ -269,6 +274,7 @@ class OutboxConsumer:
         for partition, reader in self._readers.items():
             reader.end = self._group.end(partition) or reader.end
             self._instruments.lag(partition, reader.lag)
+        self._instruments.stuck(len(self._troubles()))
         self._make_room()
 
     def _wake(self) -> None:

@@ -31,6 +31,7 @@ class SinkMetrics:
         self.lag = _gauge(catalogue.SINK_LAG_RECORDS, registry)
         self.lost = _counter(catalogue.SINK_LOST_RECORDS, registry)
         self.partitions = _gauge(catalogue.SINK_PARTITIONS, registry)
+        self.stuck = _gauge(catalogue.SINK_STUCK_PARTITIONS, registry)
         self.unreadable = _counter(catalogue.SINK_UNREADABLE_RECORDS, registry)
         self.waiting_bytes = _gauge(catalogue.SINK_WAITING_BYTES, registry)
 
@@ -97,6 +98,10 @@ class Instruments:
     def partitions(self, number: int) -> None:
         """Note how many partitions this sink reads."""
         self.metrics.partitions.labels(self.sink).set(number)
+
+    def stuck(self, number: int) -> None:
+        """Note in how many partitions nothing that comes counts."""
+        self.metrics.stuck.labels(self.sink).set(number)
 
     def waiting(self, size: int) -> None:
         """Note how many bytes are read and not delivered."""

@@ -88,6 +88,8 @@ class PartitionReader:
         """Records so far that are none of todoke's."""
         self._unreadable: Bounds | None = None
         """Of those that stand directly before the next record."""
+        self.trouble: str | None = None
+        """Why nothing that comes counts, until something does; a sentence for people."""
 
     @property
     def lag(self) -> int:
@@ -130,8 +132,10 @@ class PartitionReader:
             self._chain.linked = False  # in the middle of a log even what founds an epoch may be a stray
         self.expected = offset + 1
         self._note_stray(link, offset, counts=counts)
-        if unreadable is not None and not counts and self._misses(link):
-            self._tell_damaged(unreadable)
+        if counts:
+            self.trouble = None
+        elif self._misses(link):
+            self._note_trouble(offset, unreadable)
         events = record.section(Outbox.EVENTS).count(b"\n") if counts else 0
         size = len(value) if counts else 0
         after = Position.at(offset + 1, self._chain)
@@ -166,16 +170,26 @@ class PartitionReader:
             and link.previous > stamp
         )
 
-    def _tell_damaged(self, where: Bounds) -> None:
-        logger.error(
-            "Outbox partition %d: what follows the unreadable records at offsets %d to %d continues something that is "
-            "not there: they may have been answers that got damaged. Nothing behind stamp %s is delivered until the "
-            "worker answers it again: restart the workers",
-            self.partition,
-            where.first,
-            where.last,
-            self._chain.stamp,
+    def _note_trouble(self, offset: int, unreadable: Bounds | None) -> None:
+        """Note that nothing counts any more. It is an error where something unreadable stands before it.
+
+        Else it may pass: a worker that lost its partition leaves such records behind, and the next one answers again.
+        """
+        if unreadable is None and self.trouble is not None:
+            return
+        damaged = (
+            f": the unreadable records at offsets {unreadable.first} to {unreadable.last} may have been answers that"
+            " got damaged"
+            if unreadable
+            else ""
         )
+        self.trouble = (
+            f"Outbox partition {self.partition}, offset {offset}: this record continues one that is not there{damaged}."
+            f" Nothing behind stamp {self._chain.stamp} is delivered until the worker answers it again: restart the"
+            " workers"
+        )
+        if unreadable is not None:
+            logger.error("%s", self.trouble)
 
     def _jump(self, offset: int, link: Link) -> None:
         if offset > self.expected:

@@ -101,6 +101,11 @@ SINK_LOST_RECORDS = Metric(
     "todoke_sink_lost_records", "Outbox records that were gone from the log before they could be read.", ("sink",)
 )
 SINK_PARTITIONS = Metric("todoke_sink_partitions", "Partitions that this sink reads.", ("sink",))
+SINK_STUCK_PARTITIONS = Metric(
+    "todoke_sink_stuck_partitions",
+    "Partitions of which nothing is delivered, since an answer in the outbox is damaged: /readyz tells which.",
+    ("sink",),
+)
 SINK_UNREADABLE_RECORDS = Metric(
     "todoke_sink_unreadable_records", "Records in the outbox that are none of todoke's and were passed over.", ("sink",)
 )

@@ -115,8 +115,11 @@ class OutboxLog:
 
     async def append(self, partition: int, link: Link, sections: Mapping[str, bytes], **header: object) -> int:
         """Write any record, with more in its header; tell its offset."""
+        return await self.put(partition, encode({**link.header(), "counts": {}, **header}, sections))
+
+    async def put(self, partition: int, value: bytes) -> int:
+        """Write anything; tell its offset."""
         assert self._producer is not None
-        value = encode({**link.header(), "counts": {}, **header}, sections)
         sent = await self._producer.send_and_wait(self.topics.outbox.name, value, partition=partition)
         return int(sent.offset)
 

@@ -45,13 +45,13 @@ class Place:
             registry=registry or CollectorRegistry(),
         )
 
-    def topics_role(self, **settings: Any) -> TopicsSinkRole:
-        """Make a topics sink in this process."""
+    def topics_role(self, *, registry: CollectorRegistry | None = None, **settings: Any) -> TopicsSinkRole:
+        """Make a topics sink in this process, with metrics of its own unless a registry is given."""
         return TopicsSinkRole(
             kafka=self.kafka,
             topics=self.topics,
             settings=TopicsSinkSettings(**{**self.settings, **settings}),
-            registry=CollectorRegistry(),
+            registry=registry or CollectorRegistry(),
         )
 
     @asynccontextmanager

@@ -12,6 +12,7 @@ from functools import partial
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from prometheus_client import CollectorRegistry
 
 from sinks.errors import BreakerError, HandedOverError
 from sinks.group import OutboxGroup
@@ -318,3 +319,29 @@ async def member(group: OutboxGroup) -> AsyncIterator[None]:
         yield
     finally:
         await group.leave()
+
+
+async def test_a_sink_behind_a_damaged_answer_is_not_ready_and_says_why(topics_place: Place, log: OutboxLog) -> None:
+    registry = CollectorRegistry()
+    damaged = await log.answer(1, sections_of([event(0)]))
+    follower = replace(damaged, stamp=damaged.stamp + 2, previous=damaged.stamp + 1)
+
+    async with running(role := topics_place.topics_role(registry=registry)):
+
+        async def readiness() -> tuple[bool, str]:
+            ready, state = role.readiness()
+            return ready, " ".join(state["trouble"])
+
+        def stuck() -> float | None:
+            return registry.get_sample_value("todoke_sink_stuck_partitions", {"sink": "topics"})
+
+        await eventually(readiness, lambda found: found[0])
+        await log.put(1, b"damaged")
+        await log.append(1, follower, sections_of([event(2)]))
+        _, trouble = await eventually(readiness, lambda found: not found[0] and bool(found[1]))
+        assert "partition 1, offset 3" in trouble
+        assert "restart the workers" in trouble
+        assert stuck() == 1
+        await log.answer(1, sections_of([event(1)]))
+        await eventually(readiness, lambda found: found == (True, ""))
+        assert stuck() == 0

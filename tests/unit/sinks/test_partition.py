@@ -373,8 +373,21 @@ def test_a_damaged_answer_is_told_by_what_follows_it_and_its_repetition_is_taken
         target.feed(offset, one)
 
     assert stamps(blocks_of(target)) == [-1, 0, 1, 2, 3]
-    assert "offsets 3 to 3 continues something that is not there" in caplog.text
+    assert "partition 2, offset 4: " in caplog.text
+    assert "records at offsets 3 to 3 may have been answers" in caplog.text
     assert "restart the workers" in caplog.text
+    assert target.trouble is None
+
+
+def test_a_sink_that_starts_behind_a_damaged_answer_knows_that_nothing_counts(caplog: pytest.LogCaptureFixture) -> None:
+    links = chain(6)
+    target = feed(reader(Position(offset=5, epoch="one", stamp=1, linked=True)), links[4:], at=5)
+
+    assert target.trouble is not None
+    assert "partition 2, offset 5: this record continues one that is not there. Nothing" in target.trouble
+    assert not caplog.records, "a worker that lost its partition leaves such records, too"
+    feed(target, links[3:4], at=7)
+    assert target.trouble is None
 
 
 def test_a_log_that_was_made_anew_may_begin_with_something_foreign() -> None:
