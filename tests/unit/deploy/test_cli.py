@@ -39,7 +39,7 @@ def test_a_mistyped_command_names_the_one_that_is_meant(
     typed: str, meant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(typed.split()) == Exit.MISUSED
-    assert f"No such command '{typed.split()[-1]}'. Did you mean {meant}?" in capsys.readouterr().err
+    assert f"No such command '{typed.rsplit(maxsplit=1)[-1]}'. Did you mean {meant}?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", COMMANDS)
