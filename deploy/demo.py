@@ -23,7 +23,7 @@ PATIENCE = 60.0
 LOOK_AGAIN = 0.1
 SHOWN = 20
 TIMES = ("queued", "delivered", "failed", "bounced")
-ROOM_FOR_TIMES = 146
+ROOM_FOR_TIMES = 154
 """Columns of a terminal in which the times stay whole; in a narrower one they would be cut, and the rest with them."""
 
 ARRIVED = """
@@ -33,6 +33,7 @@ where balanced and has({receipts:Array(String)}, receipt)
 """
 LIFECYCLES = """
 select
+    source,
     recipient,
     state,
     formatDateTime(queued_at, '%F %T') as queued,
@@ -140,8 +141,8 @@ def lifecycles_table(lifecycles: Sequence[dict[str, Any]], columns: int | None) 
     """
     if not lifecycles:
         return ""
-    head = ("recipient", "state", "queued", "delivered", "failed", "bounced", "seconds", "subject", "reason")
-    keys = (*head[:6], "delivery_seconds", *head[7:])
+    head = ("source", "recipient", "state", *TIMES, "seconds", "subject", "reason")
+    keys = tuple("delivery_seconds" if name == "seconds" else name for name in head)
     rows = [tuple("" if row[key] is None else str(row[key]) for key in keys) for row in lifecycles]
     narrow = columns is not None and columns < ROOM_FOR_TIMES
     used = [at for at, name in enumerate(head) if any(row[at] for row in rows) and not (narrow and name in TIMES)]

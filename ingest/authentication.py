@@ -43,6 +43,19 @@ class Gate:
         """Tell whether the ``api_key`` of a body lets its post in."""
         return api_key is not None and _is_among(_encoded(api_key), self._keys)
 
+    def expected(self, *, in_body: bool) -> str:
+        """Say in words what a post may show; nothing if there is no way for it.
+
+        Args:
+            in_body: whether a key in the body would be looked at.
+        """
+        ways = (
+            (self._basic, "the header Authorization: Basic with one of its `basic`"),
+            (self._bearer, "the header Authorization: Bearer with one of its `bearer_tokens`"),
+            (self._keys if in_body else (), "api_key in the body with one of its `api_keys`"),
+        )
+        return ", or ".join(way for secrets, way in ways if secrets)
+
     @property
     def challenge(self) -> str:
         """Give the value of ``WWW-Authenticate`` (RFC 9110, section 11.6.1): what this source could be shown."""

@@ -100,7 +100,7 @@ async def _take(request: web.Request, door: Door, provider_name: ProviderName) -
     # 1.
     is_verified = door.gate.passes_header(request.headers.get("Authorization"))
     if not is_verified and not (door.gate.takes_keys and provider.shows_key):
-        raise _wrong_secret(request, door)
+        raise _wrong_secret(request, door, provider)
     within = request.app[SETTINGS].answer_within
     with intake.enter(door.settings.durability) as hold:
         try:
@@ -124,15 +124,18 @@ async def _read(
     """Receive and read a body, verify its secret unless that was done, and give what makes events of it."""
     body = await reception.receive(request, door.settings.max_body_bytes, provider, hold)
     if not is_verified and not door.gate.passes_key(body.api_key):
-        raise _wrong_secret(request, door)
+        raise _wrong_secret(request, door, provider)
     request.app[METRICS].body_bytes.labels(door.name).inc(body.size)
     return functools.partial(body.harvest, provider, door.settings.malformed)
 
 
-def _wrong_secret(request: web.Request, door: Door) -> WrongSecretError:
+def _wrong_secret(request: web.Request, door: Door, provider: Provider) -> WrongSecretError:
     request.app[STRANGERS].ring(door.name)
-    return WrongSecretError(
-        f"show one of the secrets that are configured in [sources.{door.name}]; /v1/events takes them in the header "
-        f"Authorization only",
-        challenge=door.gate.challenge,
+    expected = door.gate.expected(in_body=provider.shows_key)
+    told = (
+        f"the source {door.name} expects {expected}: see [sources.{door.name}]"
+        if expected
+        else f"the source {door.name} takes api_key in the body of its provider's posts alone: for events in todoke's "
+        f"own form give [sources.{door.name}] bearer_tokens or basic, or name another source with ?source="
     )
+    return WrongSecretError(told, challenge=door.gate.challenge)

@@ -117,6 +117,11 @@ class SourceSettings(BaseModel):
         """Tell whether anybody may post."""
         return not (self.basic or self.api_keys or self.bearer_tokens)
 
+    @property
+    def takes_events(self) -> bool:
+        """Tell whether events in todoke's own form can be posted: they show a secret in the header or none."""
+        return self.is_open or bool(self.basic or self.bearer_tokens)
+
     @cached_property
     def zone(self) -> ZoneInfo:
         """The time zone itself."""

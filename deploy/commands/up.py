@@ -1,6 +1,7 @@
 """``todoke up``: the whole pipeline on this machine."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from deploy.environment import Environment
 from deploy.exit import Exit
 from deploy.local import LocalPipeline
 from deploy.schema import Path as Key
+from ingest.settings import SourceSettings
 from streams.contracts.clock import SystemClock
 from streams.contracts.errors import TodokeError
 
@@ -68,16 +70,21 @@ def command(
 
 def _addresses(pipeline: LocalPipeline) -> str:
     programs, sources = pipeline.programs, pipeline.settings.sources
-    webhooks = [f"webhooks    {programs.http}/v1/webhooks/{name}" for name in sources]
     return "\n".join(
         [
-            *webhooks,
-            f"events      {programs.http}/v1/events",
+            *(f"webhooks    {programs.http}/v1/webhooks/{name}" for name in sources),
+            *(f"events      {programs.http}{path}" for path in event_paths(sources)),
             f"metrics     {programs.http}/metrics",
             f"ClickHouse  {programs.clickhouse}  (database {pipeline.settings.clickhouse.database})",
             f"Kafka       {pipeline.settings.kafka.bootstrap_servers}",
         ]
     )
+
+
+def event_paths(sources: Mapping[str, SourceSettings]) -> list[str]:
+    """List where events in todoke's own form can be posted: not for a source whose secret would be in another form."""
+    named = len(sources) > 1
+    return [f"/v1/events?source={name}" if named else "/v1/events" for name in sources if sources[name].takes_events]
 
 
 async def _show(pipeline: LocalPipeline) -> None:

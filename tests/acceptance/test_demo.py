@@ -60,7 +60,7 @@ def run(command: str, folder: Path) -> str:
 def test_a_newcomer_sees_lifecycles_and_three_commands_that_work(tmp_path: Path) -> None:
     with demonstration(tmp_path) as text:
         assert "11 recorded posts with 13 events: 13 new, 0 duplicates, 0 unreadable" in text
-        assert re.search(r"^no-user@example\.jp +bounced", text, re.MULTILINE)
+        assert re.search(r"^cmc +no-user@example\.jp +bounced", text, re.MULTILINE)
         assert text.splitlines().index("ready") > 0
 
         assert "1 accepted" in run(printed_command(text, "post one"), tmp_path)

@@ -573,6 +573,33 @@ async def test_the_key_in_the_body(
     assert not any(b"s3cret" in value for values in publisher.stored.values() for value in values)
 
 
+@pytest.mark.parametrize(
+    ("secrets", "path", "told"),
+    [
+        (
+            {"basic": ["user:pass"]},
+            "/v1/webhooks/cmc",
+            "expects the header Authorization: Basic with one of its `basic`",
+        ),
+        (
+            {"bearer_tokens": ["t"], "api_keys": ["k"]},
+            "/v1/events",
+            "expects the header Authorization: Bearer with one",
+        ),
+        ({"bearer_tokens": ["t"], "api_keys": ["k"]}, "/v1/webhooks/cmc", ", or api_key in the body with one of its"),
+        ({"api_keys": ["k"]}, "/v1/events", "give [sources.cmc] bearer_tokens or basic"),
+    ],
+)
+async def test_who_shows_no_secret_learns_what_is_expected(
+    start: Start, http: aiohttp.ClientSession, secrets: dict[str, Any], path: str, told: str
+) -> None:
+    role = await start(source(**secrets))
+    status, problem = await answer(http.post(role.url + path, data=b"{}", headers=JSON))
+
+    assert status == 401
+    assert told in problem["detail"]
+
+
 async def test_a_broken_body_with_a_key_is_kept_without_it(start: Start, http: aiohttp.ClientSession, log: Log) -> None:
     role = await start(source(api_keys=["s3cret"], bearer_tokens=["token"]))
     url = f"{role.url}/v1/webhooks/cmc"
