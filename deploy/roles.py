@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import json
 import logging
 import os
 import signal
@@ -210,7 +211,7 @@ async def _admin_server(role: Role, running: Running) -> Any:
 
 
 async def _answer(content: Any, *, status: int = 200) -> web.Response:
-    return web.json_response(content, status=status)
+    return web.json_response(text=json.dumps(content) + "\n", status=status)
 
 
 async def _readiness(role: Role) -> web.Response:

@@ -77,7 +77,8 @@ async def openapi(_: web.Request) -> web.Response:
 
 
 def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=orjson.dumps(value), content_type="application/json")
+    body = orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)  # a line of its own on a terminal
+    return web.Response(status=status, body=body, content_type="application/json")
 
 
 def _door(request: web.Request, name: str) -> Door:

@@ -142,5 +142,6 @@ def of_http(error: web.HTTPException) -> web.Response:
 
 def document(status: HTTPStatus, name: str, title: str, detail: str, headers: Mapping[str, str]) -> web.Response:
     """Write a problem document, RFC 9457 section 3."""
-    body = {"type": TYPE_PREFIX + name, "title": title, "status": status, "detail": detail}
-    return web.Response(status=status, body=orjson.dumps(body), headers=headers, content_type=CONTENT_TYPE)
+    problem = {"type": TYPE_PREFIX + name, "title": title, "status": status, "detail": detail}
+    body = orjson.dumps(problem, option=orjson.OPT_APPEND_NEWLINE)
+    return web.Response(status=status, body=body, headers=headers, content_type=CONTENT_TYPE)

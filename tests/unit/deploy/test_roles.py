@@ -136,8 +136,8 @@ def test_it_serves_its_health_and_metrics() -> None:
     port = free_port()
     with role("lagging", port) as process:
         until_up(process)
-        assert eventually_now(lambda: status(port, "/healthz")) == (200, '{"status": "alive"}')
-        assert status(port, "/readyz") == (503, '{"ready": false, "kind": "lagging"}')
+        assert eventually_now(lambda: status(port, "/healthz")) == (200, '{"status": "alive"}\n')
+        assert status(port, "/readyz") == (503, '{"ready": false, "kind": "lagging"}\n')
         code, metrics = status(port, "/metrics")
         assert code == 200
         assert "python_info" in metrics

@@ -573,6 +573,20 @@ async def test_the_key_in_the_body(
     assert not any(b"s3cret" in value for values in publisher.stored.values() for value in values)
 
 
+async def test_every_answer_in_json_is_a_line(start: Start, http: aiohttp.ClientSession) -> None:
+    role = await start()
+    answers = [
+        http.post(f"{role.url}/v1/webhooks/cmc", data=PAYLOAD.read_bytes(), headers=JSON),
+        http.post(f"{role.url}/v1/webhooks/nobody", data=b"{}"),
+        *(http.get(role.url + path) for path in ("/healthz", "/readyz", "/openapi.json", "/nowhere")),
+    ]
+    for one in answers:
+        async with one as response:
+            body = await response.read()
+            assert body.endswith(b"}\n"), response.url
+            assert body.count(b"\n") == 1
+
+
 @pytest.mark.parametrize(
     ("secrets", "path", "told"),
     [
