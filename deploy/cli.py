@@ -28,7 +28,7 @@ COMMANDS = {
     "topics": Entry("deploy.commands.topics", "Create or check the Kafka topics."),
     "migrate": Entry("deploy.commands.migrate", "Apply or check the ClickHouse schema."),
     "send": Entry("deploy.commands.send", "Post recorded payloads as the provider would."),
-    "consume": Entry("deploy.commands.consume", "Print a public topic, one JSON object a line."),
+    "consume": Entry("deploy.commands.consume", "Print a public topic, one JSON value a line."),
     "audit": Entry("deploy.commands.audit", "Check that the books balance."),
     "rebuild": Entry("deploy.commands.rebuild", "Fill the ClickHouse tables anew from the outbox."),
     "replay": Entry("deploy.commands.replay", "Put dead letters through the pipeline again."),
