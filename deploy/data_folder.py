@@ -35,6 +35,8 @@ class DataFolder:
         self._run = self.path / "run.json"
         self._lock = self.path / "lock"
         self._held: FolderLock | None = None
+        self._made: list[Path] = []
+        """The folders that were made for this use, the innermost first; none any more once something runs in it."""
 
     def __enter__(self) -> Self:
         """Take the folder, making it where it is missing.
@@ -54,7 +56,9 @@ class DataFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of the folder."""
+        """Let go of the folder; if it is new and nothing has begun to run in it before an error, remove it again."""
+        if error is not None:
+            self._unmake()
         if self._held is not None:
             self._held.release()
             self._held = None
@@ -66,6 +70,7 @@ class DataFolder:
                 f"the folder {self.path} holds files that are not todoke's: choose an empty or a new one with "
                 "--data DIR"
             )
+        self._made = [folder for folder in (self.logs, self.path, *self.path.parents) if not folder.exists()]
         self.logs.mkdir(parents=True, exist_ok=True)
         try:
             self._held = FolderLock.take(self._lock)
@@ -76,6 +81,18 @@ class DataFolder:
                 "it runs), or choose another folder with --data DIR"
             ) from None
         self._check_layout()
+
+    def _unmake(self) -> None:
+        """Remove the folder if it was made for this use and nothing lies in it that is worth anything."""
+        if self.path not in self._made:
+            return
+        logs = [log for log in self.logs.iterdir() if not log.stat().st_size]
+        own = {self.logs, self._layout, self._lock, *logs}
+        if own.issuperset(self.path.rglob("*")):
+            for file in own - {self.logs}:
+                file.unlink(missing_ok=True)
+            for folder in self._made:
+                folder.rmdir()
 
     def _check_layout(self) -> None:
         try:
@@ -99,6 +116,7 @@ class DataFolder:
 
     def describe(self, run: Mapping[str, Any]) -> None:
         """Write ``run.json``, which tells other commands what runs here."""
+        self._made = []
         write_json(self._run, run)
 
     def forget(self) -> None:

@@ -31,6 +31,7 @@ def test_a_port_in_use(flag: str, tmp_path: Path) -> None:
 
     assert f"port {port} on 127.0.0.1" in said
     assert f"{flag} PORT" in said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_data_folder_of_another_version(tmp_path: Path) -> None:

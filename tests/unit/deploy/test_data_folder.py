@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -59,6 +60,42 @@ def test_somebody_elses_folder_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="not todoke's"), DataFolder(tmp_path):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def fail(data: Path, begin: Callable[[DataFolder], object]) -> None:
+    """Use a folder, and fail behind the beginning."""
+    with DataFolder(data) as folder:
+        begin(folder)
+        raise ConfigurationError("it does not start")
+
+
+def test_a_new_folder_goes_again_if_nothing_could_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError):
+        fail(tmp_path / "new" / "data", lambda folder: (folder.logs / "worker.log").touch())
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", ["logs/worker.log", "letter.txt"])
+def test_a_folder_that_holds_anything_stays(kept: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with pytest.raises(ConfigurationError):
+        fail(data, lambda _: (data / kept).write_text("dear"))
+
+    assert (data / kept).read_text() == "dear"
+    with DataFolder(data):
+        pass
+
+
+def test_a_folder_stays_in_which_something_ran(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with pytest.raises(ConfigurationError):
+        fail(data, lambda folder: (folder.describe({}), folder.forget()))
+    assert data.exists()
+
+    with pytest.raises(ConfigurationError):
+        fail(data, lambda _: None)
+    assert data.exists()
 
 
 def test_run_json_counts_only_while_its_writer_lives(tmp_path: Path) -> None:
