@@ -31,4 +31,4 @@ async def make_ready(settings: Settings) -> None:
     groups = (settings.worker_group(), *settings.sink_groups().values())
     await until_coordinated(settings.kafka, groups, patience=KAFKA_PATIENCE)
     if applied:
-        logger.info("applied to ClickHouse: %s", ", ".join(applied))
+        logger.info("applied to ClickHouse: %s", applied[0] if len(applied) == 1 else f"{applied[0]} to {applied[-1]}")

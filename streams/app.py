@@ -57,6 +57,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's thread for aiokafka's consumer."""
 
     Worker = _Thread
+    logger = logging.getLogger("faust.consumer")  # what these classes log is Faust's, and shall be found there
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -68,7 +69,7 @@ class Consumer(driver.Consumer):
     """Faust's consumer, but what is read next is said by the outbox and not by the group's committed offsets."""
 
     app: "WorkerApp"
-    logger = logging.getLogger("faust.consumer")  # what this class logs is Faust's, and shall be found there
+    logger = logging.getLogger("faust.consumer")  # as above
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -131,6 +132,8 @@ class Transport(driver.Transport):
 
 class NoTables(TableManager):
     """Faust's table manager, which has nothing to manage: it does not wait a second for tables to come."""
+
+    logger = logging.getLogger("faust.tables")  # as above
 
     async def on_start(self) -> None:
         """Tell those who wait for the tables that there are none."""

@@ -4,7 +4,6 @@ Every statement may be run again (``if not exists``), so that a migration that w
 """
 
 import hashlib
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from sinks.clickhouse.connection import connect
 from sinks.clickhouse.failures import translated
 from sinks.errors import SchemaError
 from sinks.settings import ClickHouseConnection
-
-logger = logging.getLogger(__name__)
 
 STATEMENT_END = re.compile(r";[ \t]*(?:\n|$)")
 REGISTER = """
@@ -147,7 +144,6 @@ async def _apply(client: AsyncClient, migration: Migration) -> None:
         "insert into schema_migrations (name, checksum) values ({name:String}, {checksum:String})",
         parameters={"name": migration.name, "checksum": migration.checksum},
     )
-    logger.info("Applied %s", migration.name)
 
 
 async def _state(client: AsyncClient, connection: ClickHouseConnection) -> SchemaState:

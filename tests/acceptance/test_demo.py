@@ -71,6 +71,10 @@ def test_a_newcomer_sees_lifecycles_and_three_commands_that_work(tmp_path: Path)
         assert "0 new, 13 duplicates" in text
         assert "nothing counts twice" in text
 
+    log = (tmp_path / "log").read_text()
+    assert log.count("0001_events") == 1, "what was done is told once"
+    assert "[^" not in log, "Faust's services are no concern of who runs todoke"
+
 
 @pytest.mark.timeout(300)
 def test_make_ends_well_after_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
