@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deploy.arrivals import located
@@ -110,6 +110,7 @@ order by receipt
 limit {{limit:UInt32}}
 """
 GENERATION = "select max(generation) as generation from generations"
+REACHED = "select shard, epoch, max(stamp) as stamp from reached group by shard, epoch"
 BLOCKS = "select distinct shard from blocks"
 LOSSES = """
 select topic, shard, first, last, toString(found_at) as found_at, count() over () as spans
@@ -203,8 +204,8 @@ class Books:
         found = []
         if self.emptied:
             found.append(
-                f"the tables know nothing of what the sink has brought of shards {', '.join(map(str, self.emptied))}: "
-                "they were emptied, or it is another database; run `todoke rebuild`"
+                f"the tables lack something that the sink has brought of shards {', '.join(map(str, self.emptied))}: "
+                "they were emptied or brought back from an older copy, or it is another database; run `todoke rebuild`"
             )
         total, excess = self.total, self.by_status.get("excess", Count())
         if excess.receipts:
@@ -289,15 +290,20 @@ async def read_tables(settings: Settings, positions: tuple[Stage, ...], span: Sp
 async def _emptied(tables: Tables, positions: tuple[Stage, ...]) -> tuple[int, ...]:
     """Compare what the sink says that it has brought with what the tables know of: the same nothing would balance."""
     (latest,) = await tables.rows(GENERATION)
-    known = {row["shard"] for row in await tables.rows(BLOCKS)}
+    stored = {
+        row["shard"]: Stored(generation=latest["generation"], position=Position(offset=0))
+        for row in await tables.rows(BLOCKS)
+    }
+    reached: dict[int, dict[str, int]] = {}
+    for row in await tables.rows(REACHED):
+        reached.setdefault(row["shard"], {})[row["epoch"]] = int(row["stamp"])
+    nothing = Stored(generation=latest["generation"])
     return tuple(
         shard
         for stage in positions
         if stage.name == "sink-clickhouse"
         for shard, committed in sorted(stage.positions.items())
-        if Stored(generation=latest["generation"], position=Position(offset=0) if shard in known else None).has_lost(
-            committed
-        )
+        if replace(stored.get(shard, nothing), reached=reached.get(shard, {})).has_lost(committed)
     )
 
 

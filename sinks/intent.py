@@ -9,8 +9,9 @@ Whoever takes the partition over after a crash finds one of two things: an offse
 what follows was written; or one with an intent, then it forms the block with exactly these bounds and writes it again
 under the same name, and the store adds what is missing. Where the store says that it has more than Kafka knows of, the
 chain is followed from there, and what the store has is passed over. Where the store was made anew, Kafka's position
-means nothing: each position names the generation of the store that it is in. Where the store has nothing of what Kafka
-knows, and nobody said that it was made anew, nothing is written: the rest would look like the whole.
+means nothing: each position names the generation of the store that it is in. Where the store has not got what a
+position says that it has, and nobody said that it was made anew, nothing is written: the rest would look like the
+whole.
 """
 
 import asyncio
@@ -50,6 +51,8 @@ class IntentDelivery:
         self._slots = asyncio.Semaphore(concurrency)
         self._generations: dict[int, int] = {}
         """Of the store, as of each partition's takeover."""
+        self._reached: dict[int, tuple[str, int] | None] = {}
+        """How far the store is known to have come: see `Position.reached`."""
         self._written: dict[int, Position] = {}
         """Positions behind blocks that are written and not committed."""
         self._committing = asyncio.Lock()
@@ -65,13 +68,14 @@ class IntentDelivery:
         committed = (await self._group.committed([partition])).get(partition)
         if committed is not None and known.has_lost(committed):
             raise UnreachableError(
-                f"the tables have nothing of partition {partition}, which was delivered up to stamp {committed.stamp}: "
-                "they were emptied, or it is another database. Nothing is written until `todoke rebuild` has brought "
-                "everything again"
+                f"the tables lack something of partition {partition}, which was delivered up to stamp"
+                f" {committed.stamp}: they were emptied or brought back from an older copy, or it is another"
+                " database. Nothing is written until `todoke rebuild` has brought everything again"
             )
         if committed is not None and committed.generation != known.generation:
             logger.info("Partition %d: the store was made anew and gets everything again", partition)
             committed = None
+        self._reached[partition] = None if committed is None else committed.reached
         stored = known.position
         if stored is None or (committed is not None and not _is_behind(committed, stored)):
             return committed
@@ -107,6 +111,8 @@ class IntentDelivery:
         async with self._slots:
             if block.records:
                 await self._insist(lambda: self._writer.write(block))
+                if block.after.stamp is not None:
+                    self._reached[block.partition] = (block.epoch, block.after.stamp)
         self._written[block.partition] = block.after
 
     async def settle(self) -> None:
@@ -124,7 +130,9 @@ class IntentDelivery:
     async def _commit(self, positions: Mapping[int, Position]) -> None:
         await self._group.commit(
             {
-                partition: replace(position, generation=self._generations[partition])
+                partition: replace(
+                    position, generation=self._generations[partition], reached=self._reached.get(partition)
+                )
                 for partition, position in positions.items()
             }
         )

@@ -42,6 +42,9 @@ class Position:
     generation: int = 0
     """Of the tables that have what lies before: tables that were made anew have nothing of it."""
 
+    reached: tuple[str, int] | None = None
+    """Epoch and stamp of a block that the tables are known to have: what they have may come further, never less far."""
+
     refusals: tuple[int, int, int] = (0, 0, 0)
     """How much was refused of late, where that is remembered with the position: a `sinks.breaker.Tally`."""
 
@@ -64,6 +67,7 @@ class Position:
             "linked": self.linked,
             "intent": intent,
             "generation": self.generation,
+            "reached": self.reached,
             "refusals": self.refusals,
         }
         return json.dumps(known, separators=(",", ":"))
@@ -87,6 +91,7 @@ class Position:
                 linked=known["linked"],
                 intent=intent,
                 generation=known.get("generation", 0),
+                reached=None if known.get("reached") is None else tuple(known["reached"]),
                 refusals=tuple(known.get("refusals", (0, 0, 0))),
             )
         except (ValueError, KeyError, TypeError):

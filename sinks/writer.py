@@ -1,6 +1,7 @@
 """The seam to a store that takes blocks: what `sinks.intent` needs of it to be exact."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sinks.block import Block
@@ -16,14 +17,20 @@ class Stored:
     position: Position | None = None
     """Behind the last block that was written whole, ``None`` where there is none. Only the chain is meant: the log may
     have been made anew, so reading begins at its beginning."""
+    reached: Mapping[str, int] = field(default_factory=dict)
+    """The last stamp of each epoch that was written: it never gets less, whatever is written late or once more."""
 
     def has_lost(self, committed: Position) -> bool:
-        """Tell whether the store knows nothing of blocks that were written according to a committed position.
+        """Tell whether the store lacks blocks that were written according to a committed position.
 
         A store that was made anew on purpose is of a later generation; a block is noted in it before it is committed.
         """
-        is_same = committed.generation == self.generation and committed.stamp is not None
-        return committed.generation > self.generation or (is_same and self.position is None)
+        if committed.generation != self.generation:
+            return committed.generation > self.generation
+        if committed.reached is not None:
+            epoch, stamp = committed.reached
+            return epoch not in self.reached or self.reached[epoch] < stamp
+        return committed.stamp is not None and self.position is None
 
 
 class BlockWriter(Protocol):
@@ -94,7 +101,11 @@ class MemoryWriter:
     async def open(self, partition: int) -> Stored:
         """Tell the position behind the last block of the partition."""
         blocks = [block for block in self.blocks.values() if block.partition == partition]
-        return Stored(position=blocks[-1].after if blocks else None)
+        reached: dict[str, int] = {}
+        for block in blocks:
+            if block.after.stamp is not None:
+                reached[block.epoch] = max(reached.get(block.epoch, block.after.stamp), block.after.stamp)
+        return Stored(position=blocks[-1].after if blocks else None, reached=reached)
 
     async def close(self) -> None:
         """Everything is kept: the next sink of a test finds it."""

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 TABLES = (
     *("events", "lifecycle_states", "suppression_states", "hourly_counts"),
-    *("receipt_parts", "answered_posts", "dead_letters", "losses", "blocks", "refusals"),
+    *("receipt_parts", "answered_posts", "dead_letters", "losses", "blocks", "reached", "refusals"),
 )
 """Everything that is made of the outbox."""
 

@@ -61,6 +61,7 @@ LAST_BLOCK = """
     from blocks final
     where shard = {shard:UInt32}
 """
+REACHED = "select epoch, max(stamp) from reached where shard = {shard:UInt32} group by epoch"
 
 
 class ClickHouseWriter:
@@ -102,7 +103,7 @@ class ClickHouseWriter:
         await self._connected()
 
     async def open(self, partition: int) -> Stored:
-        """Read which generation the tables are, the last row of the shard in ``blocks``, and what was decided since.
+        """Read which generation the tables are, how far they are, and what was decided since.
 
         Raises:
             UnreachableError: ClickHouse does not answer, or the tables are being made anew.
@@ -111,6 +112,7 @@ class ClickHouseWriter:
         with translated(self._connection):
             generations = (await client.query(GENERATION)).result_rows
             blocks = (await client.query(LAST_BLOCK, parameters={"shard": partition})).result_rows
+            reached = (await client.query(REACHED, parameters={"shard": partition})).result_rows
             position, tally = None, Tally()
             for last, epoch, stamp, linked, *counts in blocks:
                 position, tally = Position(offset=last + 1, epoch=epoch, stamp=stamp, linked=linked), Tally(*counts)
@@ -125,7 +127,9 @@ class ClickHouseWriter:
                 " run it again"
             )
         self._shards[partition] = Shard(generation, Decisions(partition, decided.result_rows), tally)
-        return Stored(generation=generation, position=position)
+        return Stored(
+            generation=generation, position=position, reached={str(epoch): int(stamp) for epoch, stamp in reached}
+        )
 
     async def write(self, block: Block) -> None:
         """Insert the sections of a block, and last of all that it is there."""

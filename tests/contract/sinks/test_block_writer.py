@@ -123,8 +123,17 @@ async def test_the_store_tells_how_far_it_is(case: Case) -> None:
     for one in (block(1, 2), last, block(9, partition=1, first=7)):
         await case.writer.write(one)
 
-    assert await case.writer.open(0) == Stored(position=last.after)
+    reached = {"one": last.after.stamp or 0}
+    assert await case.writer.open(0) == Stored(position=last.after, reached=reached)
     assert await case.writer.open(2) == Stored()
+
+
+async def test_how_far_an_epoch_has_come_never_gets_less(case: Case) -> None:
+    blocks = [block(1, 2), block(3, 4, first=3), block(5, epoch="two")]
+    for one in (*blocks, blocks[0]):
+        await case.writer.write(one)
+
+    assert (await case.writer.open(0)).reached == {"one": 3, "two": 0}
 
 
 async def test_closing_twice_is_allowed(case: Case) -> None:

@@ -163,23 +163,29 @@ async def test_the_watch_tells_the_books_as_readiness_and_metrics(settings: Sett
         await watching
 
 
-async def test_tables_that_know_nothing_of_what_the_sink_has_brought_are_told(settings: Settings) -> None:
+async def commit(settings: Settings, shard: int, position: Position) -> None:
+    """Commit for the ClickHouse sink."""
     outbox = settings.topics.topics().outbox.name
-    position = Position(offset=3, epoch="one", stamp=2, linked=True)
     async with AIOKafkaConsumer(
         **settings.kafka.client_options(), group_id=f"{outbox}.clickhouse", enable_auto_commit=False
     ) as consumer:
-        place = TopicPartition(outbox, 1)
+        place = TopicPartition(outbox, shard)
         consumer.assign([place])
         await consumer.commit({place: OffsetAndMetadata(position.offset, position.metadata())})
 
+
+async def test_tables_that_know_nothing_of_what_the_sink_has_brought_are_told(settings: Settings) -> None:
+    await commit(settings, 1, Position(offset=3, epoch="one", stamp=2, linked=True))
     found = await books(settings)
     [problem] = found.problems()
-    assert "the tables know nothing of what the sink has brought of shards 1: " in problem
+    assert "the tables lack something that the sink has brought of shards 1: " in problem
     assert "todoke rebuild" in problem
     assert not found.is_open
     await insert(settings, "blocks", "(shard, epoch, first, last, stamp, linked) values (1, 'one', 0, 2, 2, true)")
     assert (await books(settings)).problems() == []
+    await commit(settings, 1, Position(offset=9, epoch="one", stamp=8, linked=True, reached=("one", 8)))
+    [problem] = (await books(settings)).problems()
+    assert "brought back from an older copy" in problem
     await insert(settings, "generations", "(generation, ready) values (1, false)")
     assert (await books(settings)).problems() == []
 

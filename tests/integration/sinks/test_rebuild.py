@@ -140,6 +140,46 @@ async def test_tables_that_were_emptied_as_a_whole_are_not_gone_on_with(
         await eventually(lambda: counted(tables), lambda found: found == each(written))
 
 
+async def test_tables_that_were_brought_back_from_an_older_copy_are_not_gone_on_with(
+    place: Place, log: OutboxLog, tables: Tables
+) -> None:
+    written = await write(log, 80)
+    await drain(place.clickhouse_role())
+    for table in TABLES:
+        await tables.do(f"create table older_{table} as {table}")
+        await tables.do(f"alter table older_{table} attach partition all from {table}")
+    older = await counted(tables)
+    written = await write(log, 80, start=written)
+    await drain(place.clickhouse_role())
+    for table in TABLES:
+        await tables.do(f"truncate table {table}")
+        await tables.do(f"alter table {table} attach partition all from older_{table}")
+    written = await write(log, 80, start=written)
+    role = place.clickhouse_role(retry_pause=0.05, retry_pause_limit=0.1)
+    async with running(role):
+        await eventually(lambda: asyncio.to_thread(role.readiness), lambda answer: answer[1]["failing"])
+        assert await counted(tables) == older
+        await rebuild(place).run(soon())
+        await eventually(lambda: counted(tables), lambda found: found == each(written))
+
+
+async def test_tables_are_gone_on_with_although_an_older_block_is_taken_for_the_latest(
+    place: Place, log: OutboxLog, tables: Tables
+) -> None:
+    """As after the server's clock was set back, or when a former owner's insert comes late."""
+    written = await write(log, 80)
+    await drain(place.clickhouse_role())
+    await tables.do(
+        "insert into blocks (shard, epoch, first, last, stamp, linked, written_at) "
+        "select shard, epoch, 0, 0, 0, true, '2100-01-01 00:00:00' from blocks final"
+    )
+    await tables.do("optimize table blocks final")
+    written = await write(log, 80, start=written)
+    await drain(place.clickhouse_role())
+
+    assert await counted(tables) == each(written)
+
+
 class HeldBack(Rebuild):
     """Stands still before it empties the tables, until told to go on."""
 

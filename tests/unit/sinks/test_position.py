@@ -10,6 +10,7 @@ from streams.contracts.chain import Chain
         Position(offset=0),
         Position(offset=7, epoch="00ff", stamp=6, linked=True),
         Position(offset=7, epoch="00ff", stamp=6, linked=False, intent=Bounds(7, 12)),
+        Position(offset=7, epoch="00ff", stamp=6, linked=True, reached=("00fe", 9)),
     ],
 )
 def test_a_position_survives_the_commit(position: Position) -> None:
