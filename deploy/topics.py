@@ -1,20 +1,24 @@
 """The topics in Kafka: made where they are missing, compared where they exist."""
 
 import asyncio
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import NotControllerError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import IncompatibleBrokerVersion, NotControllerError, TopicAlreadyExistsError, for_code
 
 from deploy.broker import KafkaUnreachableError, admin_client
 from deploy.settings import TopicsSettings
+from deploy.topic_setting import set_on_topics
 from streams.contracts.clock import Clock, Deadline, SystemClock
 from streams.contracts.errors import TodokeError
 from streams.contracts.kafka import KafkaConnection
-from streams.contracts.topics import Topic
+from streams.contracts.topics import BROKERS_TIME, Topic
+
+logger = logging.getLogger(__name__)
 
 BROKERS_CHOICE = -1
 RETRY_PAUSE = 0.25
@@ -36,6 +40,8 @@ class TopicState:
     """It was made just now."""
     differences: tuple[str, ...]
     """Sentences on what is other than it should be."""
+    has_writers_time: bool
+    """Its records carry the time of whoever writes them."""
 
 
 async def ensure_topics(
@@ -43,17 +49,20 @@ async def ensure_topics(
     settings: TopicsSettings,
     *,
     create: bool,
+    set_time: bool = False,
     patience: float = 10.0,
     clock: Clock | None = None,
 ) -> list[TopicState]:
     """Compare all topics with what the settings ask for, and make the missing ones if wanted.
 
-    Existing topics are never changed: more partitions would send a message's events to another shard than its history.
+    Existing topics are changed in nothing but their records' time, if wanted: more partitions would send a message's
+    events to another shard than its history, and what else differs may be meant so.
 
     Args:
         connection: where Kafka is.
         settings: what to ask for.
         create: make what is missing.
+        set_time: have the records of existing topics carry the broker's time from now on, as those of new ones do.
         patience: seconds to wait for a broker that does not answer yet.
         clock: for the patience.
 
@@ -62,13 +71,20 @@ async def ensure_topics(
     """
     deadline = Deadline(patience, clock or SystemClock())
     created: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
     while True:
         try:
             async with asyncio.timeout(max(1.0, deadline.remaining())), admin_client(connection) as client:
                 created |= await _create_missing(client, settings) if create else frozenset()
                 states = await _compare(client, settings, created)
-                # What was made just now may take a moment until every broker knows all of it.
-                if not any(state.created and state.differences for state in states) or not deadline.remaining():
+                if set_time and not changed:
+                    changed = await _set_time(client, [state.name for state in states if state.has_writers_time])
+                # What was made or changed just now may take a moment until every broker knows all of it.
+                fresh = (
+                    state.has_writers_time if state.name in changed else state.created and state.differences
+                    for state in states
+                )
+                if not any(fresh) or not deadline.remaining():
                     return states
         except TimeoutError as error:
             raise KafkaUnreachableError(connection, error) from error
@@ -117,6 +133,19 @@ async def _create_missing(client: AIOKafkaAdminClient, settings: TopicsSettings)
     return frozenset(created)
 
 
+async def _set_time(client: AIOKafkaAdminClient, topics: list[str]) -> frozenset[str]:
+    if not topics:
+        return frozenset()
+    ((key, value),) = BROKERS_TIME.items()
+    try:
+        changed = await set_on_topics(client, topics, key, value)
+    except IncompatibleBrokerVersion:
+        return frozenset()
+    if changed:
+        logger.info("set %s = %s on %s, which were made before", key, value, ", ".join(sorted(changed)))
+    return changed
+
+
 def _new(topic: Topic, settings: TopicsSettings) -> NewTopic:
     return NewTopic(
         topic.name,
@@ -141,6 +170,7 @@ async def _compare(client: AIOKafkaAdminClient, settings: TopicsSettings, create
             differences=tuple(
                 _differences(topic, settings, partitions.get(topic.name, 0), configs.get(topic.name, {}))
             ),
+            has_writers_time=topic.name in configs and not BROKERS_TIME.items() <= configs[topic.name].items(),
         )
         for topic in wanted
     ]

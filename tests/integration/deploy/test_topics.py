@@ -1,8 +1,10 @@
+import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.broker import KafkaUnreachableError, admin_client, reader
 from deploy.embedded.kafka import EmbeddedKafka
@@ -10,6 +12,7 @@ from deploy.settings import TopicsSettings
 from deploy.topics import ensure_topics
 from streams.contracts.errors import ConfigurationError
 from streams.contracts.kafka import KafkaConnection
+from tests.eventually import eventually
 
 NOBODY = KafkaConnection(bootstrap_servers="127.0.0.1:1")
 
@@ -46,6 +49,37 @@ async def test_what_differs_is_told_and_left_as_it_is(connection: KafkaConnectio
     assert "has 5 partitions where topics.shards is 2" in partitions
     assert any("cleanup.policy = delete where compact is wanted" in text for text in configs)
     assert not states[f"{topic_prefix}events"].differences
+
+
+async def test_topics_that_were_made_before_get_the_brokers_time_and_keep_everything_else(
+    connection: KafkaConnection, topic_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    settings = TopicsSettings(prefix=topic_prefix, shards=1, replication_factor=1)
+    inbox, outbox, *_ = settings.topics().all()
+    async with admin_client(connection) as admin:
+        await admin.create_topics(
+            [
+                NewTopic(inbox.name, 1, 1, topic_configs={"retention.ms": "86400000", "segment.bytes": "1048576"}),
+                NewTopic(outbox.name, 1, 1, topic_configs=outbox.config),
+            ]
+        )
+
+        async def configured() -> dict[str, str]:
+            resource = ConfigResource(ConfigResourceType.TOPIC, inbox.name)
+            (response,) = await admin.describe_configs([resource])
+            return {entry[0]: entry[1] for entry in response.resources[0][4]}
+
+        before = await eventually(configured)
+        states = {state.name: state for state in await ensure_topics(connection, settings, create=True)}
+        assert any("message.timestamp.type = CreateTime" in text for text in states[inbox.name].differences)
+        assert await configured() == before
+        states = {state.name: state for state in await ensure_topics(connection, settings, create=True, set_time=True)}
+        assert await configured() == {**before, "message.timestamp.type": "LogAppendTime"}
+
+    (difference,) = states[inbox.name].differences
+    assert "retention.ms = 86400000" in difference, "it may be meant so"
+    assert f"set message.timestamp.type = LogAppendTime on {inbox.name}, which" in caplog.text
 
 
 @pytest.mark.parametrize("wrong", [timedelta(days=-9), timedelta(hours=-2), timedelta(hours=2), timedelta(days=9)])
