@@ -1,5 +1,6 @@
 import logging
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -67,6 +68,7 @@ async def test_topics_that_were_made_before_get_the_brokers_time_and_keep_everyt
 
         async def configured() -> dict[str, str]:
             resource = ConfigResource(ConfigResourceType.TOPIC, inbox.name)
+            response: Any
             (response,) = await admin.describe_configs([resource])
             return {entry[0]: entry[1] for entry in response.resources[0][4]}
 
