@@ -7,8 +7,9 @@ import re
 import sys
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import orjson
 
 from streams.contracts.dead_letter import Reason
@@ -18,6 +19,8 @@ if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
+
+T = TypeVar("T")
 
 API_KEY = "api_key"
 ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "zstd"})
@@ -107,7 +110,7 @@ def read_json(raw: bytes) -> Any:
         UnreadableError: it is no JSON, nested beyond all measure, or of so many tiny values that it would take much
             more memory than any body of its size that tells of mails.
     """
-    if len(raw) > SMALL and _parsed_size(raw) > PARSED_LIMIT * len(raw):
+    if _is_dense(raw):
         raise UnreadableError("the body has more values than bytes of text to fill them", Reason.BODY_SHAPE)
     try:
         return orjson.loads(raw)
@@ -118,6 +121,24 @@ def read_json(raw: bytes) -> Any:
             return orjson.loads(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
         except (ValueError, RecursionError):
             raise UnreadableError(f"the body is not JSON: {error}") from error
+
+
+def read_exactly(raw: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
+    """Parse JSON of exactly one form, in half the time that `read_json` and looking at each value take.
+
+    Returns:
+        The same as one would make of `read_json`'s values; ``None`` for whatever is of another form or no JSON.
+    """
+    if _is_dense(raw):
+        return None
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _is_dense(raw: bytes) -> bool:
+    return len(raw) > SMALL and _parsed_size(raw) > PARSED_LIMIT * len(raw)
 
 
 def _parsed_size(raw: bytes) -> int:

@@ -4,13 +4,17 @@ A post holds records of one kind, its ``event_type``. Version 1 is always a form
 ``envelopeFrom`` and ``envelopeTo``; version 2 may be JSON. Nothing in a post tells its version, and nothing needs to.
 """
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from ingest.bodies import (
     API_KEY,
     UnreadableError,
+    read_exactly,
     read_form,
     read_json,
     read_multipart,
@@ -70,11 +74,56 @@ KINDS: Mapping[str, tuple[Mapping[str, Meaning], Meaning]] = {
 COMPOSITION_LIMIT = 255
 """Characters that the name of a server configuration may have: each event repeats it, so it would multiply the body."""
 
-_BLOCK_ADDRESS = ("email", "to", "address")
-_BLOCK_ACTION = ("status", "event", "type", "action")
 _FORM = re.compile(r"application/x-www-form-urlencoded\b", re.IGNORECASE)
 _JSON = re.compile(r"application/(?:[\w.-]+\+)?json\b", re.IGNORECASE)
 _MULTIPART = re.compile(r"multipart/form-data\b", re.IGNORECASE)
+
+
+class Record(msgspec.Struct, gc=False):
+    """The fields of a record that are looked at, of every kind and version."""
+
+    message_id: str = msgspec.field(default="", name="messageId")
+    sender: str = msgspec.field(default="", name="from")
+    to: str = ""
+    return_path: str = msgspec.field(default="", name="returnPath")
+    subject: str = ""
+    api_data: str = msgspec.field(default="", name="apiData")
+    source_ip: str = msgspec.field(default="", name="sourceIp")
+    sender_ip: str = msgspec.field(default="", name="senderIp")
+    created: str | None = None
+    status: str = ""
+    reason: str = ""
+    envelope_from: str = msgspec.field(default="", name="envelopeFrom")
+    envelope_to: str = msgspec.field(default="", name="envelopeTo")
+    email: str = ""
+    address: str = ""
+    event: str = ""
+    type: str = ""
+    action: str = ""
+
+
+class KnownRecord(Record, gc=False, forbid_unknown_fields=True):
+    """A record of nothing else."""
+
+
+class KnownEvent(msgspec.Struct, forbid_unknown_fields=True):
+    """``event``, its records all known."""
+
+    deliveries: list[KnownRecord] | None = None
+    bounces: list[KnownRecord] | None = None
+    blocks: list[KnownRecord] | None = None
+
+
+class KnownBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A body of JSON that shows no key, its records all known."""
+
+    event_type: str
+    event: KnownEvent
+    server_composition: str = ""
+
+
+_EVENT = msgspec.json.Decoder(KnownEvent)
+_BODY = msgspec.json.Decoder(KnownBody)
 
 
 class CustomersMailCloud:
@@ -91,6 +140,8 @@ class CustomersMailCloud:
         if not is_json:
             parameters = read_form(raw)
             return _of_parameters(parameters, without_form_key(raw) if API_KEY in parameters else raw)
+        if (known := read_exactly(raw, _BODY)) is not None:
+            return Parcel(content=known, raw=raw)
         content = read_json(raw)
         if not isinstance(content, dict) or API_KEY not in content:
             return Parcel(content=content, raw=raw)
@@ -98,18 +149,35 @@ class CustomersMailCloud:
         return Parcel(content=content, api_key=api_key if isinstance(api_key, str) else None, raw=dump(content))
 
     def harvest(self, parcel: Parcel, context: Context) -> Harvest:
-        """Make events of the records, which are all of one kind."""
-        kind, composition, records = _opened(parcel.content)
-        context.check_count(records)
-        reading = _Reading(kind, composition, context)
-        harvest = Harvest()
-        for number, record in enumerate(records):
-            try:
-                harvest.events.append(reading.event(record))
-            except AsideError as aside:
-                post = {"event_type": kind, "server_composition": composition, "event": {kind: [record]}}
-                harvest.put_aside(Reject(aside.reason, f"record {number}: {aside}", dump(post)))
-        return harvest
+        """Make events of the records, which are all of one kind.
+
+        Nearly all posts hold nothing but what is known, and each record makes an event: these are read at once. Where
+        anything is otherwise, the post is read again record by record, so that what makes no event is kept as it came.
+        """
+        content = parcel.content
+        if (known := _known(content)) is not None:
+            kind, composition, records = known
+            context.check_count(records)
+            reading = _Reading(kind, composition, context)
+            with contextlib.suppress(AsideError):
+                return Harvest([reading.event(record) for record in records])
+        if isinstance(content, KnownBody):
+            content = read_json(parcel.raw)
+        return _harvest_one_by_one(content, context)
+
+
+def _harvest_one_by_one(content: Any, context: Context) -> Harvest:
+    kind, composition, records = _opened(content)
+    context.check_count(records)
+    reading = _Reading(kind, composition, context)
+    harvest = Harvest()
+    for number, record in enumerate(records):
+        try:
+            harvest.events.append(reading.event(msgspec.convert(texts(record), Record)))
+        except AsideError as aside:
+            post = {"event_type": kind, "server_composition": composition, "event": {kind: [record]}}
+            harvest.put_aside(Reject(aside.reason, f"record {number}: {aside}", dump(post)))
+    return harvest
 
 
 def _of_parameters(parameters: Mapping[str, bytes], raw: bytes) -> Parcel:
@@ -126,6 +194,22 @@ def _of_parameters(parameters: Mapping[str, bytes], raw: bytes) -> Parcel:
     if "event" in parameters:
         content["event"] = parameters["event"]
     return Parcel(content=content, api_key=api_key, raw=raw)
+
+
+def _known(content: Any) -> tuple[str, str, list[KnownRecord]] | None:
+    """Take the envelope apart as `_opened` does, if there is nothing in it but what is known."""
+    event: KnownEvent | None
+    match content:
+        case KnownBody():
+            kind, composition, event = content.event_type, content.server_composition, content.event
+        case {"event_type": str(kind), "event": bytes(raw)}:
+            composition, event = content.get("server_composition", ""), read_exactly(raw, _EVENT)
+        case _:
+            return None
+    if event is None or kind not in KINDS or len(composition) > COMPOSITION_LIMIT:
+        return None
+    records = getattr(event, kind)
+    return None if records is None else (kind, composition, records)
 
 
 def _opened(content: Any) -> tuple[str, str, list[Any]]:
@@ -161,21 +245,19 @@ class _Reading:
         self._times = Times(context.zone)
         self._identities = Identities()
 
-    def event(self, record: object) -> Event:
+    def event(self, record: Record) -> Event:
         """Make an event of a record.
 
         Raises:
             AsideError: it makes none.
         """
-        fields = texts(record)
-        get = fields.get
-        message_id = identity.message_id(get("messageId", ""))
+        message_id = identity.message_id(record.message_id)
         if self._is_block:
-            status, to = _action(fields), next((fields[name] for name in _BLOCK_ADDRESS if get(name)), "")
+            status, to = _action(record), record.email or record.to or record.address
         else:
-            status, to = get("status", ""), get("to") or get("envelopeTo", "")
+            status, to = record.status, record.to or record.envelope_to
         recipient = identity.recipient(to)
-        created = get("created")
+        created = record.created
         if self._is_block and not recipient:
             raise AsideError(Reason.RECORD_SHAPE, "it does not say which address")
         if created is None or not status:
@@ -186,7 +268,7 @@ class _Reading:
             raise AsideError(Reason.RECORD_TIME, f"created is {created[:60]!r}, no time like 2023-01-25 14:03:06")
         context = self._context
         source, composition = context.source, self._composition
-        reason, source_ip, sender_ip = get("reason", ""), get("sourceIp", ""), get("senderIp", "")
+        reason, source_ip, sender_ip = record.reason, record.source_ip, record.sender_ip
         type_, bounce_class, bounce_reason = self._meanings.get(status, self._otherwise)
         words = (source, composition, self._kind, message_id, recipient, status, created, reason, source_ip, sender_ip)
         return Event(
@@ -198,11 +280,11 @@ class _Reading:
             status,
             message_id,
             recipient,
-            get("from", ""),
-            get("returnPath") or get("envelopeFrom", ""),
-            get("subject", ""),
+            record.sender,
+            record.return_path or record.envelope_from,
+            record.subject,
             reason,
-            get("apiData", ""),
+            record.api_data,
             source_ip,
             sender_ip,
             status if self._is_bounce else "",
@@ -215,7 +297,7 @@ class _Reading:
         )
 
 
-def _action(fields: Mapping[str, str]) -> str:
+def _action(record: Record) -> str:
     """Find what happened to a blocked address. No published record shows its field: all likely ones are looked at."""
-    given = [fields[name] for name in _BLOCK_ACTION if fields.get(name)]
+    given = [word for word in (record.status, record.event, record.type, record.action) if word]
     return next((word for word in given if word in BLOCKS), given[0] if given else "")

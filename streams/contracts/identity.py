@@ -13,7 +13,7 @@ _HASH_WITH_LENGTHS = hashlib.blake2b(digest_size=16, person=b"lengths")
 def message_id(raw: str) -> str:
     """Strip white space and the angle brackets of RFC 5322, section 3.6.4, which providers may or may not send."""
     text = raw.strip()
-    if text.startswith("<") and text.endswith(">"):
+    if text and text[0] == "<" and text[-1] == ">":
         return text[1:-1].strip()
     return text
 
