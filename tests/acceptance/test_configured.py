@@ -43,6 +43,8 @@ async def test_a_configured_pipeline_and_the_commands_beside_it(tmp_path: Path) 
         code, said = await pipeline.command("consume", "shop.lifecycles")
         assert json.loads(said)["recipient"] == "user@example"
 
+        code, said = await pipeline.command("ingest", "--port", "0", "--until-idle")  # one more, of this pipeline
+        assert code == 0, said
         code, said = await pipeline.command("topics", "--check")
         assert code == 0, said
         code, said = await pipeline.command("migrate", "--check")

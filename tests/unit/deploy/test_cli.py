@@ -54,8 +54,8 @@ def test_every_command_teaches(name: str, capsys: pytest.CaptureFixture[str]) ->
 
 
 ON_A_PIPELINE = [
-    *("audit", "consume mail.events", "migrate", "rebuild --yes", "replay", "send nowhere.json", "sink clickhouse"),
-    *("topics", "worker"),
+    *("audit", "consume mail.events", "ingest", "migrate", "rebuild --yes", "replay", "send nowhere.json"),
+    *("sink clickhouse", "topics", "worker"),
 ]
 
 
