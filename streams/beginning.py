@@ -222,7 +222,7 @@ class Beginning:
 
     async def _found(self, value: bytes, stamp: int, end: int) -> None:
         async with self._writing(end) as outbox:
-            outbox.append(value, stamp)
+            outbox.append(value)
         logger.info("Shard %d: a log was founded, in which inbox offset %d is answered first", self._number, stamp + 1)
 
     # Restoring.
@@ -251,12 +251,12 @@ class Beginning:
                         if not await outbox.room():
                             return  # and the failure is raised
                         state.apply(record)
-                        outbox.append(value, stamp)
+                        outbox.append(value)
                     if self._given_up():
                         return
                     await asyncio.sleep(0)  # folding takes a while, and heartbeats are to be sent
             # The last record of a log tells when the inbox record of its stamp entered the inbox, if there is one.
-            outbox.append(finished(chain, await self._recognition.entered(stamp) or at), stamp)
+            outbox.append(finished(chain, await self._recognition.entered(stamp) or at))
         logger.warning(
             "Shard %d: restored %d lifecycles from %d events of ClickHouse in %.1f s",
             self._number,

@@ -82,7 +82,7 @@ class OutboxEnd:
         self._in_flight = settings.in_flight
         self._tell_acknowledged = acknowledged
         self._tell_failed = failed
-        self._waiting: deque[tuple[int, int, bytes]] = deque()
+        self._waiting: deque[tuple[int, int | None, bytes]] = deque()
         self._sent: set[asyncio.Future[RecordMetadata]] = set()
         self._changed = asyncio.Event()
         self._broken = False
@@ -109,7 +109,7 @@ class OutboxEnd:
 
     @property
     def last_stamp(self) -> int | None:
-        """The stamp of the last record that Kafka acknowledged."""
+        """The stamp of the last answer that Kafka acknowledged."""
         return self._last_stamp
 
     @property
@@ -123,8 +123,13 @@ class OutboxEnd:
             await self._next_change()
         return not self._broken
 
-    def append(self, value: bytes, stamp: int) -> None:
-        """Write a record behind all the others. What becomes of it is told by the callbacks."""
+    def append(self, value: bytes, stamp: int | None = None) -> None:
+        """Write a record behind all the others. What becomes of it is told by the callbacks.
+
+        Args:
+            value: of the record.
+            stamp: the inbox offset that it answers; ``None`` if it answers nothing, so that nothing has come further.
+        """
         if self._broken:
             return
         self._waiting.append((self._end, stamp, value))
@@ -185,7 +190,7 @@ class OutboxEnd:
             self._sent.add(sent)
             sent.add_done_callback(partial(self._decided, offset, stamp))
 
-    def _decided(self, offset: int, stamp: int, sent: asyncio.Future[RecordMetadata]) -> None:
+    def _decided(self, offset: int, stamp: int | None, sent: asyncio.Future[RecordMetadata]) -> None:
         self._sent.discard(sent)
         if sent.cancelled():
             self._fail(PublishError("sending to the outbox was given up"))
@@ -194,7 +199,7 @@ class OutboxEnd:
         elif (found := sent.result().offset) != offset:
             self._fail(ForeignRecordError(f"an outbox record got the offset {found} instead of {offset}"))
         elif not self._broken:
-            self._last_stamp = stamp
+            self._last_stamp = self._last_stamp if stamp is None else stamp
             self._tell_acknowledged()
         self._notify()
 

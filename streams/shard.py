@@ -108,7 +108,7 @@ class Shard:
         self._refuse_too_many(told, work)
         work.holes.clear()
         for value in told.ahead:
-            work.end.append(value, record.offset - 1)
+            work.end.append(value)
         work.state.apply(told.record, told.keys)
         work.diversions.note(told.record.header["counts"])
         work.next = record.offset + 1
@@ -181,9 +181,9 @@ class Shard:
     def _keep_alive(self, work: Work) -> None:
         """Write something once a day, so that retention never takes the record that the chain hangs on."""
         now = self._around.clock.now()
-        stamp = work.state.chain.stamp
-        if stamp is not None and not self._suspended and now - work.written_at > REPEAT_AFTER:
-            work.end.append(repeat(work.state), stamp)
+        is_due = now - work.written_at > REPEAT_AFTER
+        if is_due and not self._suspended and work.state.chain.stamp is not None:
+            work.end.append(repeat(work.state))
             work.written_at = now
 
     def _watch(self, work: Work, extent: Extent, seconds: float) -> None:
@@ -249,7 +249,7 @@ class Shard:
                     return
                 logger.warning("Shard %d is loaded again: %s", self.number, self._cause)
                 await self._drop()
-                if work.end.last_stamp is None:
+                if work.end.last_stamp is None:  # nothing has come further: it may go the same way again
                     await asyncio.sleep(RETRY_SECONDS)
         except Exception as error:
             logger.exception("Shard %d cannot be worked on", self.number)

@@ -1,6 +1,8 @@
 """What stands between the worker and wrong counts: the chain, the gap check, its own offsets, reloads."""
 
 import asyncio
+import logging
+import os
 from datetime import UTC, datetime
 
 import pytest
@@ -8,7 +10,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from faust.types import TP
 
 from deploy.embedded.kafka import EmbeddedKafka
+from deploy.topic_setting import set_on_topics
+from streams import answer as answering
 from streams.answer import answer, found
+from streams.beginning import RETRY_SECONDS
 from streams.contracts.chain import Link
 from streams.contracts.clock import rfc3339
 from streams.contracts.codec import FORM_HEADER, encode
@@ -139,6 +144,38 @@ async def test_lifecycles_that_are_too_long_for_one_record_are_told_ahead(stage:
     assert told.ignored == 0
     receipts = told.rows(Outbox.RECEIPTS)
     assert [(row["unique"], row["duplicate"]) for row in receipts[26:]] == [(1300, 0), (0, 1300), (0, 50)]
+
+
+async def test_a_shard_whose_answer_is_refused_pauses_although_what_goes_ahead_of_it_is_taken(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(answering, "VALUE_LIMIT", 200_000)
+    monkeypatch.setattr(answering, "PIECE_LIMIT", 100_000)
+    events = mails(0, 60, subject="", api_data="x" * 14_000)
+    unlike = (os.urandom(1000).hex() for _ in events)
+    later = [
+        make_event(
+            message_id=event["message_id"], type="delivered", occurred_at="2026-03-02T00:00:09.000Z", api_data=text
+        )
+        for event, text in zip(events, unlike, strict=True)
+    ]
+    await stage.put([make_chunk(events[at : at + 5]) for at in range(0, 60, 5)])
+    await stage.work_off()
+    async with stage.admin() as admin:
+        await set_on_topics(admin, [stage.topics.outbox.name], "max.message.bytes", "50000")
+    caplog.set_level(logging.INFO, "streams")
+    before = await stage.extent(stage.topics.outbox)
+    await stage.put([make_chunk(later)])
+    async with stage.running():
+        # Each time what goes ahead is taken, and the answer is not.
+        await eventually(lambda: stage.extent(stage.topics.outbox), lambda end: end > before + 20)
+
+    loaded = [record.created for record in caplog.records if record.message.startswith("Loaded shard")]
+    refused = [record.created for record in caplog.records if "loaded again: send failed" in record.message]
+    assert len(refused) > 1
+    assert all(
+        min(at for at in loaded if at > failed) - failed >= RETRY_SECONDS for failed in refused if failed < loaded[-1]
+    )
 
 
 async def test_what_is_no_record_of_the_outbox_is_passed_over(stage: Stage) -> None:
