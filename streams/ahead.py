@@ -59,10 +59,18 @@ class Ahead:
         """Keep what goes ahead. The same again changes nothing: somebody else may be writing the same answer."""
         self._pieces[told["name"], told["number"]] = section
 
-    def of(self, told: Mapping[str, Any]) -> tuple[bytes, bool]:
-        """Give what went ahead of an answer, as far as it is there, and whether that is all of it."""
+    def of(self, told: Mapping[str, Any], *, may_begin_later: bool) -> bytes | None:
+        """Give what went ahead of an answer; ``None`` where something of it is missing.
+
+        Args:
+            told: what the answer says of it.
+            may_begin_later: what comes first may be missing: it stood before the place at which reading began. What
+                comes behind that may not.
+        """
         found = [self._pieces.get((told["name"], number)) for number in range(told["records"])]
-        return b"".join(piece for piece in found if piece), None not in found
+        there = found[found.count(None) if may_begin_later else 0 :]
+        pieces = [piece for piece in there if piece is not None]
+        return b"".join(pieces) if len(pieces) == len(there) else None
 
     def clear(self) -> None:
         """Forget everything, since an answer has come."""

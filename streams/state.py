@@ -49,15 +49,17 @@ class PartitionState:
         lifecycles = record.section(Outbox.LIFECYCLES)
         ahead = record.header.get(AHEAD, {})
         if "records" in ahead:
-            lifecycles, is_whole = self._ahead.of(ahead)
-            if not is_whole and self.chain.linked:
-                return False  # it is answered again; where the log begins in the middle, what is missing is old
+            # Where reading began in the middle of the log, what it has not seen is older than the horizon.
+            found = self._ahead.of(ahead, may_begin_later=not self.chain.linked)
+            if found is None:
+                return False  # it is answered again
+            lifecycles = found
         link = Link.of(record.header)
         if not self.chain.follow(link):
             return False
         if "number" in ahead:
             self._ahead.keep(ahead, lifecycles)
-            return True
+            lifecycles = b""
         if link.previous != link.stamp:
             self._ahead.clear()
         self._learn(record, lifecycles, keys)

@@ -231,6 +231,29 @@ def test_an_answer_that_a_log_begins_with_counts_with_what_is_left() -> None:
     assert 0 < reader.open_lifecycles < 200
 
 
+def test_an_answer_near_the_beginning_of_a_log_does_not_count_without_what_came_last_ahead_of_it() -> None:
+    told = answer(inbox(make_chunk(many())), full(LONG), [], "1.0")
+    reader = PartitionState(horizon_hours=24)
+
+    assert reader.apply(decode(told.ahead[0]))
+    reader.chain.linked = False
+    assert not reader.apply(decode(told.value))
+    for value in [*told.ahead, told.value]:
+        assert reader.apply(decode(value))
+    assert reader.open_lifecycles == 200
+
+
+def test_a_log_that_begins_with_what_goes_ahead_knows_the_time_up_to_which_it_has_come() -> None:
+    """Else what answers nothing would be written without one, and nobody could read that."""
+    told = answer(inbox(make_chunk(many())), full(LONG), [], "1.0")
+    reader = PartitionState(horizon_hours=24)
+
+    assert reader.apply(decode(told.ahead[0]))
+    assert reader.time == BEGINNING
+    assert PartitionState(horizon_hours=24).apply(decode(repeat(reader)))
+    assert reader.open_lifecycles == 0
+
+
 def test_an_answer_that_kafka_would_not_take_is_not_given() -> None:
     """One mail alone is more than a record may be."""
     chunk = make_chunk([make_event(message_id="the same", type="delivered"), make_event(message_id="mail 1")])
