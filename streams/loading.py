@@ -105,15 +105,15 @@ async def load(
     async for found in log.read(topic, partition, start, extent.end):
         if (read := read_outbox(found.value)) is None:
             unreadable.append(found.offset)
-            continue
-        record, link = read
-        last_stamp = state.chain.stamp
-        if state.apply(record):
-            footing.stepped(link, last_stamp, is_first=found.offset == extent.begin)
-            restoring = is_restoring(record)
-            if diversions is not None:
-                diversions.note(record.header["counts"])
-        written_at = datetime.fromtimestamp(found.timestamp / 1000, UTC)
+        else:
+            record, link = read
+            last_stamp = state.chain.stamp
+            if state.apply(record):
+                footing.stepped(link, last_stamp, is_first=found.offset == extent.begin)
+                restoring = is_restoring(record)
+                if diversions is not None:
+                    diversions.note(record.header["counts"])
+            written_at = datetime.fromtimestamp(found.timestamp / 1000, UTC)
         progress.tell(found.offset, len(found.value or b""), state.open_lifecycles)
         if given_up():
             break

@@ -95,6 +95,22 @@ async def test_a_load_that_is_given_up_does_not_say_that_it_loaded(
             assert "Loaded shard 0: 3 lifecycles" in caplog.text
 
 
+async def test_what_is_no_record_of_the_outbox_is_a_step_like_any_other(stage: Stage) -> None:
+    """Else a worker that passes over many of them is taken for one that stands still, and cannot be told to end."""
+    await stage.put([b"foreign"] * 5, topic=stage.topics.outbox)
+    steps: list[bool] = []
+
+    def given_up() -> bool:
+        steps.append(False)
+        return len(steps) > 5
+
+    async with Log(stage.connection) as log:
+        loaded = await load(log, stage.topics.outbox.name, 0, HORIZON_HOURS, given_up=given_up)
+        assert (loaded.unreadable, len(steps)) == (5, 5)
+        loaded = await load(log, stage.topics.outbox.name, 0, HORIZON_HOURS, given_up=given_up)
+        assert (loaded.unreadable, len(steps)) == (1, 6)
+
+
 class HandClock:
     """A clock that is moved by hand."""
 
