@@ -8,9 +8,10 @@ from pathlib import Path
 
 from deploy.embedded.errors import EmbeddedServerError
 from deploy.embedded.kafka import EmbeddedKafka
-from deploy.embedded.kafka.archive import archive_path, keep
+from deploy.embedded.kafka.archive import MAKING, archive_path, is_due, keep, note_failure, sweep
 from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache
 from deploy.embedded.server_folder import write_through
+from streams.contracts.clock import SystemClock
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +30,9 @@ async def fetch_broker() -> None:
     """
     cache = default_cache()
     jars = await asyncio.to_thread(class_path, BROKER_LOCK, cache=cache, progress=_show)
-    archive = archive_path(jars, cache=cache)
-    if not archive.exists():
+    archive, now = archive_path(jars, cache=cache), SystemClock().now().timestamp()
+    sweep(cache, now)
+    if is_due(archive, now):
         sys.stderr.write("preparing quick starts of Kafka, once\n")
         await _make_archive(archive, cache)
 
@@ -38,7 +40,7 @@ async def fetch_broker() -> None:
 async def _make_archive(archive: Path, cache: Path) -> None:
     """Run a broker for a moment, so that Java archives what it loads. Without an archive Kafka works all the same."""
     try:
-        with tempfile.TemporaryDirectory(prefix=".archive-", dir=cache, ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(prefix=MAKING, dir=cache, ignore_cleanup_errors=True) as folder:
             made = Path(folder) / "classes.aot"
             broker = EmbeddedKafka(data=Path(folder) / "data", cache=cache, archive_to=made)
             try:
@@ -50,7 +52,11 @@ async def _make_archive(archive: Path, cache: Path) -> None:
             write_through(made)
             keep(made, archive)
     except (EmbeddedServerError, OSError) as error:
-        logger.warning("Kafka will start less quickly: its classes could not be archived: %s", error)
+        note_failure(archive)
+        logger.warning(
+            "Kafka will start less quickly: its classes could not be archived, which is tried again after a day: %s",
+            error,
+        )
 
 
 def _show(progress: Progress) -> None:

@@ -15,7 +15,7 @@ from deploy.embedded.child import start_child
 from deploy.embedded.errors import EmbeddedServerError, PortInUseError, ServerFailedError
 from deploy.embedded.folder_lock import FolderLock
 from deploy.embedded.kafka import jvm
-from deploy.embedded.kafka.archive import archive_path
+from deploy.embedded.kafka.archive import archive_path, drop_if_refused, note_use
 from deploy.embedded.kafka.errors import JarsUnavailableError
 from deploy.embedded.kafka.folder import DataFolder, Marker
 from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache, log_progress
@@ -102,7 +102,12 @@ class EmbeddedKafka(ServerProcess):
             self._process = await self._spawn(command, lock)
         finally:
             lock.release()  # the broker has its own share
-        await self._until_answering()
+        try:
+            await self._until_answering()
+        finally:
+            if self._archive_to is None:
+                said = self._folder.output.read_text("utf-8", "replace")
+                drop_if_refused(archive_path(jars, cache=self._cache), said)
         self._folder.note(marker, port=self._port)
         logger.info("Kafka answers on %s, process %d", self.bootstrap_servers, self._process.pid)
 
@@ -122,7 +127,10 @@ class EmbeddedKafka(ServerProcess):
     def _archive(self, jars: tuple[Path, ...]) -> list[str]:
         if self._archive_to is not None:
             return jvm.write_archive(self._archive_to)
-        return jvm.read_archive(archive_path(jars, cache=self._cache))
+        archive = archive_path(jars, cache=self._cache)
+        if archive.exists():
+            note_use(archive)
+        return jvm.read_archive(archive)
 
     def _configure(self, marker: Marker) -> None:
         wanted = self._port or marker.port
