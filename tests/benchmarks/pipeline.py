@@ -11,10 +11,12 @@ machine with the roles; their processor time is in the table.
 
 import argparse
 import asyncio
+import contextlib
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,9 +92,8 @@ async def watch(pipeline: RunningPipeline, stages: Stages, began: float, unique:
     """Look at every stage until the last is done."""
     async with aiohttp.ClientSession() as session:
         while min(stages.done.get(stage, 0) for stage in STAGES) < unique:
-            admin = pipeline.run["addresses"]["admin"]
-            stages.note("worker", await counter(session, admin["worker"], WORKER_UNIQUE), time.monotonic() - began)
-            stages.note("topics", await counter(session, admin["sink-topics"], TOPICS_EVENTS), time.monotonic() - began)
+            for stage, role, name in (("worker", "worker", WORKER_UNIQUE), ("topics", "sink-topics", TOPICS_EVENTS)):
+                stages.note(stage, await counter(session, members(pipeline, role), name), time.monotonic() - began)
             rows = await pipeline.select("select count() as n from mail.events")
             stages.note("ClickHouse", rows[0]["n"], time.monotonic() - began)
             if time.monotonic() - began > PATIENCE + max(stages.last_change.values(), default=0.0):
@@ -101,14 +102,21 @@ async def watch(pipeline: RunningPipeline, stages: Stages, began: float, unique:
             await asyncio.sleep(LOOK)
 
 
-async def counter(session: aiohttp.ClientSession, address: str, name: str) -> int:
-    """Read a counter from a role's metrics, summed over its labels; 0 while the role is away."""
-    try:
-        async with session.get(f"{address}/metrics") as answer:
-            families = text_string_to_metric_families(await answer.text())
-    except aiohttp.ClientConnectionError:
-        return 0
-    return int(sum(s.value for family in families for s in family.samples if s.name == name))
+def members(pipeline: RunningPipeline, role: str) -> list[str]:
+    """Give the admin addresses of all processes of a role."""
+    addresses = pipeline.run["addresses"]["admin"]
+    return [address for name, address in addresses.items() if name.rstrip("0123456789-") == role]
+
+
+async def counter(session: aiohttp.ClientSession, addresses: Sequence[str], name: str) -> int:
+    """Read a counter from metrics, summed over processes and labels; 0 while a process is away."""
+    found = 0.0
+    for address in addresses:
+        with contextlib.suppress(aiohttp.ClientConnectionError):
+            async with session.get(f"{address}/metrics") as answer:
+                families = text_string_to_metric_families(await answer.text())
+            found += sum(s.value for family in families for s in family.samples if s.name == name)
+    return int(found)
 
 
 def report_stages(answered: float, sent: int, mails: Traffic, stages: Stages) -> float:
