@@ -91,7 +91,11 @@ MUTATIONS = {
     ),
     "the place in the outbox is not part of the transaction": Mutation(
         files="sinks/topics.py",
-        words="await producer.send_offsets_to_transaction({place: offset}, self._group.name)",
+        words=(
+            "await producer.send_offsets_to_transaction(\n"
+            "                {place: OffsetAndMetadata(after.offset, after.metadata())}, self._group.name\n"
+            "            )"
+        ),
         instead="",
         plan=several(Kind.KILL, "sink-topics", 6),
         seen_as=frozenset({kinds.TOPICS}),
