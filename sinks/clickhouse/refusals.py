@@ -91,6 +91,10 @@ class Decisions:
         """Tell what was decided."""
         return self._found.get((block.name, table, piece))
 
+    def concern(self, block: Block, table: str) -> bool:
+        """Tell whether anything was decided about the rows that a block has for a table."""
+        return any(key[:2] == (block.name, table) for key in self._found)
+
     def decide(self, block: Block, decision: Decision) -> None:
         """Decide, once and for all."""
         key = (block.name, decision.table, decision.piece)

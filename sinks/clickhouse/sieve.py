@@ -96,16 +96,17 @@ class Sieve:
             RefusedError: rows are refused that are there already, or too large although they are few.
             TodokeError: as `Insert`.
         """
-        whole = Piece(0, lines.count(b"\n"))
-        if self._decision(target, whole) is None:
-            try:
-                await self.insert(target.table, lines, self.shard.name(self.block), target.columns)
-            except (PoisonError, TooLargeError) as error:
-                await self._refused(target, lines.splitlines(keepends=True), whole, error)
-            else:
-                self._took(target, whole)
+        if self.shard.decisions.concern(self.block, target.table):
+            rows = lines.splitlines(keepends=True)
+            await self._store_pieces(target, rows, Piece(0, len(rows)))
+            return
+        try:
+            await self.insert(target.table, lines, self.shard.name(self.block), target.columns)
+        except (PoisonError, TooLargeError) as error:
+            rows = lines.splitlines(keepends=True)
+            await self._refused(target, rows, Piece(0, len(rows)), error)
         else:
-            await self._store_pieces(target, lines.splitlines(keepends=True), whole)
+            self._took(target, self.block.events)
 
     async def _store_pieces(self, target: Target, rows: Sequence[bytes], piece: Piece) -> None:
         decision = self._decision(target, piece)
@@ -120,7 +121,7 @@ class Sieve:
         except (PoisonError, TooLargeError) as error:
             await self._refused(target, rows, piece, error)
         else:
-            self._took(target, piece)
+            self._took(target, len(piece))
 
     async def _refused(
         self, target: Target, rows: Sequence[bytes], piece: Piece, error: PoisonError | TooLargeError
@@ -148,10 +149,10 @@ class Sieve:
             raise error
         await self._act(target, rows, decision)
 
-    def _took(self, target: Target, piece: Piece) -> None:
+    def _took(self, target: Target, rows: int) -> None:
         """Count rows that are in. Only events end a run: every record has rows for other tables, too."""
         if target.table == "events":
-            self.tally.took(len(piece))
+            self.tally.took(rows)
 
     def _decide(
         self, target: Target, piece: Piece, error: PoisonError | TooLargeError, row: bytes | None = None

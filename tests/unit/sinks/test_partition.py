@@ -88,6 +88,21 @@ def test_a_record_that_is_larger_than_a_block_may_be_goes_by_itself() -> None:
     assert [block.events for block in blocks_of(target)] == [7, 1]
 
 
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [({"unique": 2}, 2), ({"unique": 0}, 3), ({"unique": -1}, 3), ({"unique": 10**9}, 3), ({}, 3), ("many", 3)],
+)
+def test_how_many_events_a_record_has_is_what_its_header_says_where_that_may_be(counts: object, told: int) -> None:
+    lines = b'{"number":1}\n' * 3
+    target = reader()
+    target.feed(0, encode({**founding().header(), "counts": counts}, {Outbox.EVENTS.value: lines}))
+
+    block = target.cut()
+
+    assert block is not None
+    assert (block.events, block.section(Outbox.EVENTS)) == (told, lines)
+
+
 def test_a_block_never_spans_two_epochs() -> None:
     old = chain(3)
     new = chain(2, founding("two", stamp=-1, previous=old[-1].stamp))
