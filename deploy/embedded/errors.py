@@ -42,6 +42,18 @@ class FolderVersionError(EmbeddedServerError, ConfigurationError):
     """The data folder was written by a version that this one cannot work with, by none at all, or cannot be used."""
 
 
+class DiskFullError(EmbeddedServerError):
+    """The disk of the data folder has too little room for the server to be started safely."""
+
+    retriable = True
+
+    def __init__(self, server: str, folder: object, free: int, needed: int) -> None:
+        super().__init__(
+            f"The disk of the {server} data folder {folder} has {free / 2**20:.0f} MiB free. {server} is not started with"
+            f" less than {needed / 2**20:.0f}: it could damage its data while it reads them. Make room, then start again."
+        )
+
+
 class ServerFailedError(EmbeddedServerError):
     """The server ended, or did not answer in time; the message ends with the last lines of its log."""
 

@@ -20,6 +20,7 @@ from deploy.embedded.kafka.errors import JarsUnavailableError
 from deploy.embedded.kafka.folder import DataFolder, Marker
 from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache, log_progress
 from deploy.embedded.kafka.properties import LOOPBACK, render, server_properties
+from deploy.embedded.kafka.room import NEEDED, require_room
 from deploy.embedded.server_folder import write_through
 from deploy.embedded.server_process import ServerProcess, last_lines, size_of
 from deploy.ports import free_port, is_free
@@ -45,6 +46,7 @@ class EmbeddedKafka(ServerProcess):
         start_within: float = 60.0,
         progress: Callable[[Progress], None] | None = None,
         archive_to: Path | None = None,
+        room: int = NEEDED,
     ) -> None:
         """Describe the broker; nothing happens before ``start``.
 
@@ -59,6 +61,7 @@ class EmbeddedKafka(ServerProcess):
             progress: called in another thread while jars are fetched; None logs it.
             archive_to: file that Java writes the classes to when the broker ends; None takes them from the archive of
                 the cache folder, if there is one.
+            room: bytes that must be free on the folder's disk at the start.
 
         Raises:
             ConfigurationError: the heap cannot be worked with.
@@ -71,6 +74,7 @@ class EmbeddedKafka(ServerProcess):
         self._start_within = start_within
         self._progress = progress
         self._archive_to = archive_to
+        self._room = room
         self._log_began_at = 0
 
     @property
@@ -89,6 +93,7 @@ class EmbeddedKafka(ServerProcess):
         jars = await self._jars()
         lock = self._folder.lock()
         try:
+            require_room(self._folder.path, self._folder.topics, self._room)
             marker = self._folder.read()
             self._configure(marker)
             self._prepare()

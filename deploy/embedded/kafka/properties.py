@@ -5,6 +5,7 @@ Names and defaults: https://kafka.apache.org/43/configuration/broker-configs/
 
 from collections.abc import Mapping
 
+from deploy.embedded.kafka.room import INDEX_BYTES
 from streams.contracts.topics import OUTBOX_LIMIT
 
 LOOPBACK = "127.0.0.1"
@@ -65,6 +66,8 @@ def server_properties(*, port: int, controller_port: int) -> dict[str, str]:
         "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1_000,
         # After a kill, the last segment of each partition is read to check it, so a segment's size bounds the wait.
         "log.segment.bytes": 128 * _MB,
+        # All of it is given a place on the disk before a start, see `deploy.embedded.kafka.room`; 10 MB by default.
+        "log.index.size.max.bytes": INDEX_BYTES,
         "num.recovery.threads.per.data.dir": 2,
         # The largest record of the pipeline fits, with room for its key and headers.
         "message.max.bytes": OUTBOX_LIMIT + 64 * 1024,

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.errors import FolderInUseError, FolderVersionError, PortInUseError
+from deploy.embedded.errors import DiskFullError, FolderInUseError, FolderVersionError, PortInUseError
 from deploy.embedded.kafka import EmbeddedKafka
+from deploy.embedded.kafka.folder import DataFolder
+from deploy.embedded.kafka.room import require_room
 
 
 async def test_two_on_one_folder(tmp_path: Path) -> None:
@@ -37,6 +39,31 @@ async def test_a_port_that_was_asked_for_is_taken(tmp_path: Path) -> None:
     # Nothing was left behind that a later start would trip over.
     async with EmbeddedKafka(data=tmp_path / "kafka", port=port) as broker:
         assert broker.bootstrap_servers == f"127.0.0.1:{port}"
+
+
+async def test_a_disk_without_room(tmp_path: Path) -> None:
+    with pytest.raises(DiskFullError, match="Make room, then start again"):
+        await EmbeddedKafka(data=tmp_path / "kafka", room=2**60).start()
+
+
+async def test_indexes_have_their_place_on_the_disk_before_kafka_fills_them_anew(tmp_path: Path) -> None:
+    # Where a disk is full, a hole in an index has Kafka delete the segment: see `deploy.embedded.kafka.room`.
+    folder = DataFolder(tmp_path / "kafka")
+    async with EmbeddedKafka(data=folder.path) as broker:
+        broker.kill()
+        await broker.wait()
+    indexes = sorted(folder.topics.glob("*/*index"))
+    assert indexes
+    assert any(has_holes(index) for index in indexes)
+    require_room(folder.path, folder.topics)
+    assert not any(has_holes(index) for index in indexes)
+    async with EmbeddedKafka(data=folder.path):
+        pass
+
+
+def has_holes(path: Path) -> bool:
+    known = path.stat()
+    return known.st_blocks * 512 < known.st_size
 
 
 async def test_a_remembered_port_that_is_taken_is_given_up(tmp_path: Path) -> None:
