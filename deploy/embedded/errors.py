@@ -50,8 +50,8 @@ class DiskFullError(EmbeddedServerError):
     def __init__(self, server: str, folder: object, free: int, needed: int) -> None:
         has, wants = f"{free / 2**20:.0f} MiB", f"{needed / 2**20:.0f} MiB"
         super().__init__(
-            f"The disk of the {server} data folder {folder} has {has} free. {server} is not started with less than {wants}:"
-            " it could damage its data while it reads them. Make room, then start again."
+            f"The disk of the {server} data folder {folder} has {has} free. {server} is not started with less than"
+            f" {wants}: it could damage its data while it reads them. Make room, then start again."
         )
 
 
