@@ -25,7 +25,7 @@ INSTALLED := $(VENV)/.installed
 FETCHED := $(VENV)/.fetched
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format types layers unit integration acceptance bench flood chaos mutations disasters wheel clean
+.PHONY: help setup run test lint format types layers unit integration acceptance bench flood soak chaos mutations disasters wheel clean
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ bench: setup ## Measure the whole pipeline: a million events with resends (EVENT
 
 flood: setup ## Measure the memory of ingest while many large posts come at once
 	$(BIN)/python -m tests.benchmarks.flood
+
+soak: MINUTES = 10
+soak: setup ## Flood the whole pipeline for MINUTES, and show the memory of each part
+	$(BIN)/python -m tests.benchmarks.soak --minutes $(MINUTES)
 
 chaos: EVENTS = 10000
 chaos: setup ## Break it in every way and judge (SEED= ROUNDS= MINUTES= EVENTS= of a round)
