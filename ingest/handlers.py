@@ -125,12 +125,12 @@ async def _read(
     """Receive and read a body, verify its secret unless that was done, and give what makes events of it."""
     body = await reception.receive(request, door.settings.max_body_bytes, provider, hold)
     if not is_verified and not door.gate.passes_key(body.api_key):
-        raise _wrong_secret(request, door, provider)
+        raise _wrong_secret(request, door, provider, body.mistaken(provider))
     request.app[METRICS].body_bytes.labels(door.name).inc(body.size)
     return functools.partial(body.harvest, provider, door.settings.malformed)
 
 
-def _wrong_secret(request: web.Request, door: Door, provider: Provider) -> WrongSecretError:
+def _wrong_secret(request: web.Request, door: Door, provider: Provider, mistake: str = "") -> WrongSecretError:
     request.app[STRANGERS].ring(door.name)
     expected = door.gate.expected(in_body=provider.shows_key)
     told = (
@@ -139,4 +139,4 @@ def _wrong_secret(request: web.Request, door: Door, provider: Provider) -> Wrong
         else f"the source {door.name} takes api_key in the body of its provider's posts alone: for events in todoke's "
         f"own form give [sources.{door.name}] bearer_tokens or basic, or name another source with ?source="
     )
-    return WrongSecretError(told, challenge=door.gate.challenge)
+    return WrongSecretError(f"{told}; {mistake}" if mistake else told, challenge=door.gate.challenge)

@@ -106,6 +106,10 @@ class Provider(Protocol):
         """
         ...
 
+    def mistaken(self, raw: bytes, content_type: str) -> str:
+        """Tell what a body that made no event looks like, where its content type says something else; else nothing."""
+        ...
+
     def harvest(self, parcel: Parcel, context: Context) -> Harvest:
         """Make events of it.
 

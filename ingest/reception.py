@@ -19,6 +19,7 @@ class Body:
 
     size: int
     """Bytes, decompressed."""
+    content_type: str = ""
     parcel: Parcel | None = None
     reject: Reject | None = None
     """Any key is still in it."""
@@ -29,6 +30,11 @@ class Body:
         if self.parcel is not None:
             return self.parcel.api_key
         return bodies.find_key(self.reject.raw) if self.reject is not None else None
+
+    def mistaken(self, provider: Provider) -> str:
+        """Tell what it looks like, where its content type says something else; for those that are refused alone."""
+        part = self.parcel or self.reject
+        return provider.mistaken(part.raw, self.content_type) if part is not None else ""
 
     def harvest(self, provider: Provider, malformed: Malformed, context: Context) -> Harvest:
         """Make events of it, and a dead letter where it is unreadable.
@@ -47,6 +53,9 @@ class Body:
                 raise BodyTooLargeError(f"a post may have {context.max_events} events: send fewer in one") from error
         if reject is None:
             return Harvest()
+        if mistake := self.mistaken(provider):
+            # Of a form that is none, no key was taken out.
+            reject = replace(reject, detail=f"{reject.detail}; {mistake}", raw=bodies.without_key(reject.raw))
         if malformed is Malformed.REJECT:
             raise MalformedError(reject.detail)
         return Harvest(rejects=[reject])
@@ -70,6 +79,7 @@ async def receive(request: web.Request, limit: int, provider: Provider, hold: Ho
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in bodies.ENCODINGS | {"", "identity"}:
         raise EncodingUnknownError(f"Content-Encoding {encoding[:40]!r} is unknown: use gzip, deflate or zstd")
+    content_type = request.headers.get("Content-Type", "")
     raw = await _receive_bytes(request, limit, hold)
     try:
         if encoding in bodies.ENCODINGS:
@@ -77,11 +87,12 @@ async def receive(request: web.Request, limit: int, provider: Provider, hold: Ho
             hold.grow(max(0, len(raw) - len(compressed)))
         if not raw.strip():
             return Body(size=len(raw))
-        return Body(size=len(raw), parcel=provider.unpack(raw, request.headers.get("Content-Type", "")))
+        parcel = provider.unpack(raw, content_type)
+        return Body(size=len(raw), content_type=content_type, parcel=parcel)
     except OverLimitError as error:
         raise _too_large(limit) from error
     except UnreadableError as error:
-        return Body(size=len(raw), reject=Reject(error.reason, str(error), raw))
+        return Body(size=len(raw), content_type=content_type, reject=Reject(error.reason, str(error), raw))
 
 
 async def _receive_bytes(request: web.Request, limit: int, hold: Hold) -> bytes:

@@ -148,6 +148,16 @@ class CustomersMailCloud:
         api_key = content.pop(API_KEY)
         return Parcel(content=content, api_key=api_key if isinstance(api_key, str) else None, raw=dump(content))
 
+    def mistaken(self, raw: bytes, content_type: str) -> str:
+        """Recognise JSON that was announced as a form, as curl does by itself."""
+        announced = _FORM.match(content_type)
+        if announced is None or not raw.lstrip().startswith(b"{"):
+            return ""
+        return (
+            f"the body looks like JSON and was read as a form, since its Content-Type is {announced[0]}: "
+            "send Content-Type: application/json"
+        )
+
     def harvest(self, parcel: Parcel, context: Context) -> Harvest:
         """Make events of the records, which are all of one kind.
 
@@ -223,7 +233,10 @@ def _opened(content: Any) -> tuple[str, str, list[Any]]:
         raise UnreadableError(f"event_type is {kind[:60]!r}, which is none of {', '.join(KINDS)}", Reason.BODY_SHAPE)
     event = content.get("event")
     if isinstance(event, bytes | str):
-        event = read_json(event if isinstance(event, bytes) else event.encode())
+        try:
+            event = read_json(event if isinstance(event, bytes) else event.encode())
+        except UnreadableError as error:
+            raise UnreadableError(str(error).replace("the body", "the field event"), error.reason) from error
     records = event.get(kind) if isinstance(event, dict) else None
     if not isinstance(records, list):
         raise UnreadableError(f"event holds no array {kind!r}", Reason.BODY_SHAPE)
@@ -261,7 +274,7 @@ class _Reading:
         if self._is_block and not recipient:
             raise AsideError(Reason.RECORD_SHAPE, "it does not say which address")
         if created is None or not status:
-            raise AsideError(Reason.RECORD_SHAPE, "it has no status or no created")
+            raise AsideError(Reason.RECORD_SHAPE, f"it has no {'created' if status else 'status'}")
         check_key(message_id, recipient)
         occurred_at = self._times.read(created)
         if occurred_at is None:

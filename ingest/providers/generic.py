@@ -26,6 +26,14 @@ class Generic:
         content = read_json(raw)
         return Parcel(content=content if isinstance(content, list) else [content], raw=raw)
 
+    def mistaken(self, raw: bytes, content_type: str) -> str:
+        """Recognise lines that were not announced as such."""
+        first, _, others = raw.strip().partition(b"\n")
+        if _LINES.match(content_type) or not others or not (first.startswith(b"{") and first.rstrip().endswith(b"}")):
+            return ""
+        announced = f"its Content-Type is {content_type[:60]!r}" if content_type else "it has no Content-Type"
+        return f"the body looks like one event a line, and {announced}: send Content-Type: application/x-ndjson"
+
     def harvest(self, parcel: Parcel, context: Context) -> Harvest:
         """Make events of the records."""
         context.check_count(parcel.content)
@@ -61,7 +69,7 @@ class _Reading:
         recipient = identity.recipient(get("recipient", ""))
         occurred_raw = get("occurred_at")
         if occurred_raw is None or not word:
-            raise AsideError(Reason.RECORD_SHAPE, "it has no type or no occurred_at")
+            raise AsideError(Reason.RECORD_SHAPE, f"it has no {'occurred_at' if word else 'type'}")
         check_key(message_id, recipient)
         if not recipient and word in SUPPRESSION_TYPES:
             raise AsideError(Reason.RECORD_SHAPE, f"{word} is about an address, and it has no recipient")

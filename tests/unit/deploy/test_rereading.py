@@ -55,7 +55,7 @@ def test_what_is_readable_is_told_apart_from_the_rest() -> None:
     reading = read(json.dumps(post).encode())
 
     assert len(reading.events) == 1
-    assert reading.trouble == "record 1: it has no status or no created"
+    assert reading.trouble == "record 1: it has no status"
 
 
 @pytest.mark.parametrize(
@@ -74,15 +74,16 @@ def test_what_cannot_be_read_says_why(raw: bytes | None, given: dict[str, str], 
     assert reading.trouble.startswith(trouble)
 
 
-NO_TYPE = "it has no type or no occurred_at"
+NO_TIME, NO_TYPE = "it has no occurred_at", "it has no type"
 
 
 @pytest.mark.parametrize(
     ("raw", "detail", "trouble"),
     [
-        (b'{"type":"queued","recipient":"a@x"}', f"event 7: {NO_TYPE}", f"event 0: {NO_TYPE}"),
+        (b'{"type":"queued","recipient":"a@x"}', f"event 7: {NO_TIME}", f"event 0: {NO_TIME}"),
         (b"1", "event 7: it is no object", "event 0: it is no object"),
         (b"{broken", "event 7: the line is not JSON: unexpected character", "event 0: the line is not JSON"),
+        (b"event_type=bounces&event={", "the field event is not JSON: unexpected", "the field event is not JSON"),
         (b"<xml/>", "the body is not JSON: unexpected character", "the body is not JSON"),
         (b'{"event_type":"bounces"}', f"event 0: {NO_TYPE}", f"event 0: {NO_TYPE}"),
         (b'{"event_type":"bounces","event":{"bounces":[1]}}', f"event 0: {NO_TYPE}", "record 0: it is no object"),

@@ -625,6 +625,49 @@ async def test_a_broken_body_with_a_key_is_kept_without_it(start: Start, http: a
     assert letters == [b'{"api_key":"","event_type":'] * 2
 
 
+async def test_json_that_was_announced_as_a_form_is_named(
+    start: Start, http: aiohttp.ClientSession, log: Log, publisher: MemoryPublisher
+) -> None:
+    role = await start(source(api_keys=["s3cret"], bearer_tokens=["token"]))
+    url = f"{role.url}/v1/webhooks/cmc"
+    told = (
+        "the body looks like JSON and was read as a form, since its Content-Type is application/x-www-form-urlencoded: "
+        "send Content-Type: application/json"
+    )
+    raw = orjson.dumps({"api_key": "s3cret", **orjson.loads(PAYLOAD.read_bytes())})
+
+    status, problem = await answer(http.post(url, data=b"\n" + raw, headers=FORM))
+    assert (status, problem["detail"].endswith(f"; {told}")) == (401, True)
+    assert (await answer(http.post(url, data=raw, headers={**FORM, "Authorization": "Bearer token"})))[0] == 200
+    status, problem = await answer(http.post(url, data=b"event_type=bounces", headers=FORM))
+    assert (status, "Content-Type" in problem["detail"]) == (401, False)
+
+    (letter,) = log.lines("dead_letters")
+    assert letter["detail"] == f"event_type is missing or no text; {told}"
+    assert orjson.loads(b64decode(letter["raw_base64"])) == {**orjson.loads(raw), "api_key": ""}
+    assert not any(b"s3cret" in value for values in publisher.stored.values() for value in values)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "named"), [("application/json", "its Content-Type is 'application/json'"), ("", "no Content-Type")]
+)
+async def test_lines_that_were_not_announced_are_named(
+    start: Start, http: aiohttp.ClientSession, log: Log, content_type: str, named: str
+) -> None:
+    role = await start()
+    url = f"{role.url}/v1/events"
+    kind = {"Content-Type": content_type} if content_type else {}
+    lines = b'{"type":"queued"}\n{"type":"delivered"}\n'
+    await answer(http.post(url, data=lines, headers=kind, skip_auto_headers=["Content-Type"]))
+    await answer(http.post(url, data=b'{\n  "type":\n}', headers=kind, skip_auto_headers=["Content-Type"]))
+
+    details = [letter["detail"] for letter in log.lines("dead_letters")]
+    (hint,) = [detail for detail in details if "looks like one event a line" in detail]
+    assert len(details) == 2
+    assert named in hint
+    assert hint.endswith("send Content-Type: application/x-ndjson")
+
+
 async def test_events_in_the_own_form(start: Start, http: aiohttp.ClientSession, log: Log) -> None:
     role = await start()
     events = [

@@ -272,6 +272,11 @@ def test_bodies_of_another_form_are_refused_as_a_whole(raw: bytes, reason: Reaso
     assert refused.value.reason == reason
 
 
+def test_a_broken_field_of_a_form_is_named(context: Context) -> None:
+    with pytest.raises(UnreadableError, match=r"^the field event is not JSON: "):
+        harvest(b"event_type=bounces&event=%7B", "application/x-www-form-urlencoded", context)
+
+
 def test_a_name_that_would_multiply_the_body_is_refused_as_a_whole(context: Context) -> None:
     long = "x" * COMPOSITION_LIMIT
     assert harvest(post(RECORD, server_composition=long), JSON, context).events[0].composition == long
