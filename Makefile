@@ -25,7 +25,7 @@ INSTALLED := $(VENV)/.installed
 FETCHED := $(VENV)/.fetched
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format types layers unit integration acceptance bench flood soak chaos mutations disasters wheel clean
+.PHONY: help setup run test lint format types layers unit integration acceptance bench flood soak chaos seeds mutations disasters wheel clean
 
 help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ soak: setup ## Flood the whole pipeline for MINUTES, and show the memory of each
 chaos: EVENTS = 10000
 chaos: setup ## Break it in every way and judge (SEED= ROUNDS= MINUTES= EVENTS= of a round)
 	$(BIN)/python -m tests.chaos --seed $(SEED) --rounds $(ROUNDS) --minutes $(MINUTES) --events $(EVENTS)
+
+seeds: setup ## Run the seeds of `make chaos` again that once failed
+	$(BIN)/pytest tests/chaos/seeds
 
 mutations: setup ## Take each guard out of a copy, and see that the judge of `make chaos` notices
 	$(BIN)/pytest tests/chaos/mutations
