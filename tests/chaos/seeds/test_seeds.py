@@ -1,7 +1,7 @@
 """The seeds of the fault machine that once failed, each for a reason that is mended: ``make seeds``, some minutes each.
 
-A seed draws the same traffic and the same faults at the same moments; what they hit depends on the machine. What each of
-them found has a test of its own besides, which does not.
+A seed draws the same traffic and the same faults at the same moments; what they hit depends on the machine. What each
+of them found has a test of its own besides, which does not.
 """
 
 from dataclasses import dataclass
