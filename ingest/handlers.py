@@ -116,7 +116,10 @@ async def _take(request: web.Request, door: Door, provider_name: ProviderName) -
             raise NotDurableError(
                 f"the events were not durable within {within:g} s: send the same post again, nothing will count twice"
             ) from error
-    return _json({"result": "ok", "receipt": accepted.receipt, "accepted": accepted.accepted})
+    told: dict[str, object] = {"result": "ok", "receipt": accepted.receipt, "accepted": accepted.accepted}
+    if accepted.unreadable:
+        told["unreadable"] = accepted.unreadable
+    return _json(told)
 
 
 async def _read(

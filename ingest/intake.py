@@ -35,6 +35,8 @@ class Accepted:
     receipt: str
     accepted: int
     """Events and dead letters."""
+    unreadable: int
+    """Dead letters among them."""
 
 
 class Intake:
@@ -253,7 +255,7 @@ class Intake:
                 post.abandon()
             decide(abandoned=post.is_sent and not is_answered)
         self._metrics.accepted(post.source, events, dead_letters, seconds=self._clock.monotonic() - began)
-        return Accepted(receipt=post.receipt, accepted=post.accepted)
+        return Accepted(receipt=post.receipt, accepted=post.accepted, unreadable=post.unreadable)
 
     async def _decided(self) -> None:
         while self.allowance.posts:

@@ -43,6 +43,7 @@ _ACCEPTED = {
         "result": {"const": "ok"},
         "receipt": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
         "accepted": {"type": "integer", "minimum": 0, "description": "events and dead letters"},
+        "unreadable": {"type": "integer", "minimum": 1, "description": "dead letters among them, where there are any"},
     },
 }
 

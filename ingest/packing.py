@@ -92,6 +92,7 @@ def pack(harvest: Harvest, post: Post, *, shards: int, batching: Batching, versi
             )
             pieces.append(piece)
     post.accepted = len(harvest.events) + len(harvest.rejects)
+    post.unreadable = len(rejects)
     return pieces
 
 

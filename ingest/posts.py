@@ -23,6 +23,7 @@ class Post:
         "receipt",
         "received_at",
         "source",
+        "unreadable",
     )
 
     def __init__(self, *, receipt: str, source: str, received_at: str, on_settled: Callable[[], None]) -> None:
@@ -30,6 +31,8 @@ class Post:
         self.source = source
         self.received_at = received_at
         self.accepted = 0
+        self.unreadable = 0
+        """How many of these are dead letters."""
         self.abandoned = False
         """Answered with an error already: what was not sent yet need not be."""
         self.is_sent = False
