@@ -66,6 +66,8 @@ class Receipt:
 
     receipt: str
     accepted: int
+    unreadable: int = 0
+    """How many of these became dead letters."""
 
 
 def form_of(name: str, body: bytes) -> Form:
@@ -139,6 +141,10 @@ async def post(
                     raise RefusedError(f"{url} answered {response.status} {response.reason}: {_problem(answer)}")
                 told = f"it answered {response.status}: {_problem(answer)}"
                 pause = _seconds(response.headers.get("Retry-After"))
+        except aiohttp.ClientConnectorError as error:
+            address = f"{url.partition('://')[0]}://{error.host}:{error.port}"
+            refused = isinstance(error.os_error, ConnectionRefusedError)
+            told = f"nothing listens at {address}" if refused else f"{address} cannot be reached: {error.os_error}"
         except (aiohttp.ClientError, TimeoutError) as error:
             told = str(error) or type(error).__name__
         if deadline.remaining() < pause:
@@ -150,8 +156,9 @@ async def post(
 def _receipt(url: str, answer: str) -> Receipt:
     try:
         content: dict[str, Any] = json.loads(answer)
-        return Receipt(receipt=content["receipt"], accepted=content["accepted"])
-    except (ValueError, KeyError, TypeError) as error:
+        unreadable = content.get("unreadable", 0)
+        return Receipt(receipt=content["receipt"], accepted=content["accepted"], unreadable=unreadable)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RefusedError(f"{url} is no endpoint of todoke: its answer has no receipt") from error
 
 

@@ -39,7 +39,7 @@ def command(
     form: str | None,
     patience: float,
 ) -> None:
-    r"""Post recorded payloads as the provider would and print the receipt of each.
+    r"""Post recorded payloads as the provider would and print the receipt of each, and how much of it is unreadable.
 
     A file's name tells its form: .json and .form are a provider's posts, .ndjson is events in todoke's own form, one
     a line. - reads standard input. The source's first secret is added, as the provider adds it. A post that the
@@ -58,27 +58,46 @@ def command(
     payloads = [_payload(file, form) for file in files]
     if url is None:
         invocation.mention_defaults(environment, ("ingest", "port"))
-    asyncio.run(_send(payloads, name, _configured(settings, name, url), url or _address(settings), patience))
+    address, dead_letters = url or _address(settings), f"{settings.clickhouse.database}.dead_letters"
+    asyncio.run(
+        _send(payloads, name, _configured(settings, name, url), address, patience=patience, dead_letters=dead_letters)
+    )
 
 
-async def _send(payloads: list[Payload], name: str, source: SourceSettings, url: str, patience: float) -> None:
+async def _send(
+    payloads: list[Payload], name: str, source: SourceSettings, url: str, *, patience: float, dead_letters: str
+) -> None:
     clock = SystemClock()
     async with aiohttp.ClientSession() as session:
         for payload in payloads:
             body, headers = signed(payload, source)
             path = f"/v1/events?source={name}" if payload.form is Form.NDJSON else f"/v1/webhooks/{name}"
             endpoint = url.rstrip("/") + path
-            receipt = await post(session, endpoint, body, headers, patience=patience, clock=clock, again=_tell)
-            click.echo(f"{receipt.receipt}  {receipt.accepted:>6} accepted  {payload.name}")
+            again = _Telling(patience)
+            receipt = await post(session, endpoint, body, headers, patience=patience, clock=clock, again=again)
+            unreadable = f", {receipt.unreadable} unreadable: see {dead_letters}" if receipt.unreadable else ""
+            click.echo(f"{receipt.receipt}  {receipt.accepted:>6} accepted{unreadable}  {payload.name}")
 
 
-def _tell(trouble: str, pause: float) -> None:
-    click.echo(f"todoke: not taken yet ({trouble}); trying again in {pause:g} s", err=True)
+class _Telling:
+    """Tells why a post is not taken yet: once, and when that changes."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._told = ""
+
+    def __call__(self, trouble: str, pause: float) -> None:  # noqa: ARG002 - as `post` tells it
+        """Take it that one more try failed."""
+        if trouble != self._told:
+            self._told = trouble
+            click.echo(f"todoke: not taken yet ({trouble}); trying for up to {self._patience:g} s", err=True)
 
 
 def _payload(file: str, form: str | None) -> Payload:
     if file == STDIN:
-        body = sys.stdin.buffer.read()
+        body = sys.stdin.buffer.read() if sys.stdin else b""  # it may be closed
+        if not body.strip():
+            raise ConfigurationError("standard input is empty: pipe a payload into it, or name its file")
         return Payload(name="standard input", form=Form(form) if form else form_of("", body), body=body)
     path = Path(file)
     try:

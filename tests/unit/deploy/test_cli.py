@@ -8,6 +8,7 @@ import pytest
 from deploy.cli import COMMANDS, main
 from deploy.data_folder import DataFolder
 from deploy.exit import Exit
+from deploy.ports import free_port
 from deploy.version import VERSION
 
 
@@ -112,3 +113,28 @@ def test_a_missing_file_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> Non
 def test_the_form_of_a_payload_is_named_as_the_end_of_a_file(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["send", "--form", form, "nowhere"]) == Exit.MISUSED
     assert "nowhere cannot be read" in capsys.readouterr().err
+
+
+def test_an_empty_standard_input_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.write_bytes(b"\n")
+    with empty.open(encoding="utf-8") as opened:
+        for source in (None, opened):
+            monkeypatch.setattr("sys.stdin", source)
+            assert main(["send", "--form", "ndjson", "-"]) == Exit.MISUSED
+            assert "standard input is empty" in capsys.readouterr().err
+
+
+def test_what_keeps_a_post_from_being_taken_is_told_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    payload = tmp_path / "one.json"
+    payload.write_bytes(b"{}")
+    url = f"http://127.0.0.1:{free_port('127.0.0.1')}"
+
+    assert main(["send", "--url", url, "--patience", "2.5", str(payload)]) == Exit.UNREACHABLE
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"todoke: not taken yet (nothing listens at {url}); trying for up to 2.5 s",
+        f"todoke: {url}/v1/webhooks/cmc did not take the post within 2.5 s; nothing listens at {url}",
+    ]

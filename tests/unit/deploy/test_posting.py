@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
+from deploy.ports import free_port
 from deploy.posting import EndpointUnreachableError, Form, Payload, Receipt, RefusedError, form_of, post, signed
 from ingest.settings import SourceSettings
 from streams.contracts.clock import SystemClock
@@ -41,6 +42,17 @@ async def posted(url: str, patience: float = 10) -> Receipt:
 async def test_a_post_that_cannot_be_taken_now_is_sent_again_when_the_endpoint_says_so() -> None:
     async with endpoint((503, {"Retry-After": "0"}, {"title": "later"}), TAKEN) as url:
         assert await posted(url) == Receipt(receipt="r1", accepted=2)
+
+
+async def test_what_could_not_be_read_is_counted() -> None:
+    async with endpoint((200, {}, {"result": "ok", "receipt": "r1", "accepted": 3, "unreadable": 1})) as url:
+        assert await posted(url) == Receipt(receipt="r1", accepted=3, unreadable=1)
+
+
+async def test_an_address_where_nothing_listens_is_named_plainly() -> None:
+    port = free_port("127.0.0.1")
+    with pytest.raises(EndpointUnreachableError, match=f"; nothing listens at http://127.0.0.1:{port}$"):
+        await posted(f"http://127.0.0.1:{port}/v1/events", patience=0)
 
 
 async def test_each_further_try_is_told() -> None:
