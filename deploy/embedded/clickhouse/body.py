@@ -1,6 +1,6 @@
 """A request's body: decoded piece by piece, its beginning looked at, the rest streamed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 
 from aiohttp import StreamReader
 
@@ -12,6 +12,10 @@ from deploy.embedded.clickhouse.framing import FrameReader
 _PIECE = 2**20
 """Bytes of body that are decoded and handed on at a time, so that what a piece costs is paid once for many rows."""
 
+_STEP = 2**13
+"""Bytes of an encoded body that are decoded at a time, so that their content, which may be a hundred times as much, is
+handed on before it leaves the processor's cache."""
+
 
 class Decoding:
     """Takes the body as it came over the wire, gives its content. Pure; may run in any one thread at a time."""
@@ -20,17 +24,18 @@ class Decoding:
         self._encoding = decoder(call.content_encoding)
         self._frames = FrameReader(check=call.check_frames) if call.framed_body else None
 
-    def feed(self, piece: bytes) -> bytes:
-        """Decode a piece.
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Decode a piece, step by step.
 
         Raises:
             ClickHouseError: it is not what the request says it is.
         """
-        if self._encoding is not None:
-            piece = decoded(self._encoding, piece)
-        if self._frames is not None:
-            piece = b"".join(self._frames.feed(piece))
-        return piece
+        encoding, frames = self._encoding, self._frames
+        steps: Iterable[bytes] = [piece]
+        if encoding is not None:
+            steps = (decoded(encoding, piece[at : at + _STEP]) for at in range(0, len(piece), _STEP))
+        for step in steps:
+            yield from [step] if frames is None else frames.feed(step)
 
     def finish(self) -> None:
         """Take note that nothing follows.
@@ -66,7 +71,7 @@ class Body:
                 self.decoding.finish()
                 self.ended = True
                 break
-            content += self.decoding.feed(piece)
+            content += b"".join(self.decoding.feed(piece))
         return content
 
     async def rest(self) -> AsyncIterator[bytes]:

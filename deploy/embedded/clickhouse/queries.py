@@ -1,8 +1,8 @@
 """All queries that run: who may begin, what each statement needs, and which one is meant by an id."""
 
+import contextlib
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 from deploy.embedded.clickhouse.body import Body
 from deploy.embedded.clickhouse.call import Call
@@ -80,7 +80,7 @@ class Queries:
                     self.sessions.remember(call, statement.text)
                 return progress
 
-    @contextmanager
+    @contextlib.contextmanager
     def _admitted(self, call: Call) -> Iterator[str]:
         """Let a query in, and give the tag by which the engine will find it."""
         if call.query_id in self._tags:
@@ -101,7 +101,12 @@ class Queries:
         """Read the statement; of an INSERT only its beginning, the rows are streamed."""
         text = call.query
         if body is not None:
-            text = (text + b"\n" if text else b"") + await body.content(_HEAD)
+            text = text + b"\n" if text else b""
+            with contextlib.suppress(ClickHouseError):  # the statement goes on in the body, or fails again below
+                statement = read_statement(text)
+                if isinstance(statement, Insert):
+                    return text, statement
+            text += await body.content(_HEAD)
         statement = read_statement(text)
         if body is not None and not body.ended and not isinstance(statement, Insert | InsertSelect):
             text += await body.content(self._max_body)

@@ -184,7 +184,8 @@ class Run:
 
 def _decode_into(connection: Connection, decoding: Decoding, piece: bytes) -> None:
     """Do both in one thread, and in one change to it."""
-    connection.append(decoding.feed(piece))
+    for rows in decoding.feed(piece):
+        connection.append(rows)
 
 
 async def _to_its_end(work: "asyncio.Future[T]") -> T:

@@ -241,6 +241,8 @@ ENCODED = {
     "lz4": (lz4.frame.compress, lz4.frame.decompress),
 }
 
+ZSTD = {"Content-Encoding": "zstd"}
+
 
 @pytest.mark.parametrize("encoding", ENCODED)
 async def test_content_is_encoded_in_both_directions(at: str, table: str, encoding: str) -> None:
@@ -255,6 +257,39 @@ async def test_content_is_encoded_in_both_directions(at: str, table: str, encodi
     assert decompress(answer.body) == body
     statement = await ask(at, compress(b"SELECT 1"), headers={"Content-Encoding": encoding})
     assert statement.body == b"1\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        ("INSERT INTO {table} (n) FORMAT TSV", "1\n2\n"),
+        ("INSERT INTO {table} (n) FORMAT TSV ", "1\n2"),
+        ("INSERT INTO {table} (n) FORMAT", "TSV\n1\n2\n"),
+        ("INSERT INTO {table} (n)", "VALUES (1), (2)"),
+        ("INSERT INTO {table} (n) VALUES", "(1), (2)"),
+        ("INSERT INTO {table} (n) VALUES (1),", "(2)"),
+        ("INSERT INTO {table} (n) FORMAT TSV\n1", "2\n"),
+        ("INSERT INTO {table} (n) /* FORMAT", "*/ VALUES (1), (2)"),
+        ("INSERT INTO {table} (n)", "SELECT number FROM numbers(1, 2)"),
+        ("-- rows", "INSERT INTO {table} (n) FORMAT TSV\n1\n2\n"),
+    ],
+)
+async def test_a_statement_goes_on_in_the_body_wherever_the_url_ends(
+    at: str, table: str, query: str, body: str
+) -> None:
+    written = await ask(
+        at, zstd.compress(body.format(table=table).encode()), query=query.format(table=table), headers=ZSTD
+    )
+    assert written.status == 200, written.text
+    assert (await ask(at, f"SELECT n FROM {table} ORDER BY n")).body == b"1\n2\n"
+
+
+@pytest.mark.parametrize("lacking", [1, 3, 100])
+async def test_of_rows_whose_encoding_is_cut_short_none_is_inserted(at: str, table: str, lacking: int) -> None:
+    body = zstd.compress(b"".join(b"%d\ttext %d\n" % (number, number) for number in range(100_000)))
+    sent = await ask(at, body[:-lacking], query=f"INSERT INTO {table} FORMAT TSV", headers=ZSTD)
+    assert sent.code == 32
+    assert (await ask(at, f"SELECT count() FROM {table}")).body == b"0\n"
 
 
 async def test_a_small_answer_is_encoded_as_well(at: str) -> None:
