@@ -18,6 +18,10 @@ from ingest.settings import ProviderName
 from streams.contracts.clock import Clock, Deadline
 from streams.contracts.errors import TodokeError
 
+OWN_EVENT = (
+    '{"type":"delivered","message_id":"1@example.com","recipient":"user@example.com",'
+    '"occurred_at":"2026-03-02T09:00:04Z"}'
+)
 PATIENCE = 60.0
 """Seconds until the samples must have come through."""
 LOOK_AGAIN = 0.1
@@ -71,17 +75,10 @@ async def post_samples(settings: Settings, url: str, clock: Clock) -> list[Recei
     Raises:
         TodokeError: they are not taken.
     """
-    source = next(
-        (
-            (name, source)
-            for name, source in settings.sources.items()
-            if source.provider is ProviderName.CUSTOMERS_MAIL_CLOUD
-        ),
-        None,
-    )
-    if source is None:
+    name = _of_the_samples(settings)
+    if name is None:
         return []
-    name, secrets = source
+    secrets = settings.sources[name]
     receipts = []
     async with aiohttp.ClientSession() as session:
         for payload in samples():
@@ -89,6 +86,14 @@ async def post_samples(settings: Settings, url: str, clock: Clock) -> list[Recei
             endpoint = f"{url}/v1/webhooks/{name}"
             receipts.append(await post(session, endpoint, body, headers, patience=PATIENCE, clock=clock))
     return receipts
+
+
+def _of_the_samples(settings: Settings) -> str | None:
+    """Name the first source of Customers Mail Cloud."""
+    return next(
+        (name for name, source in settings.sources.items() if source.provider is ProviderName.CUSTOMERS_MAIL_CLOUD),
+        None,
+    )
 
 
 async def arrivals(tables: Tables, receipts: Sequence[Receipt], clock: Clock) -> list[dict[str, Any]]:
@@ -163,19 +168,40 @@ def _terminal() -> int | None:
 
 def _next(settings: Settings, clickhouse: str) -> str:
     todoke = _as_typed(Path(sys.argv[0]))
-    sample = _as_typed(Path(str(files("deploy") / "samples" / "deliveries-succeeded.json")))
     topic = settings.topics.topics().lifecycles.name
     database = settings.clickhouse.database
     query = f"select state, count() from {database}.lifecycles group by state format PrettyCompact"  # noqa: S608 - shown
     account = settings.clickhouse
     user = f" -u {account.user}" if account.password.get_secret_value() else ""  # curl asks for the password
     data = f" --data {settings.local.data}" if str(settings.local.data) != "data" else ""
+    sending = post_one(settings, f"{todoke} send{data}")
+    sending = f"  post one      {sending}\n" if sending else ""
     return (
         "Try, in another terminal:\n"
-        f"  post one      {todoke} send{data} {sample}\n"
+        f"{sending}"
         f"  query         curl -s{user} {clickhouse} --data-binary '{query}'\n"
         f"  consume       {todoke} consume{data} {topic}"
     )
+
+
+def post_one(settings: Settings, send: str) -> str:
+    """Give a command that posts what some source takes: a recorded sample, else an event of one's own, else nothing.
+
+    Args:
+        settings: with the sources.
+        send: how `todoke send` is typed here.
+    """
+    names = list(settings.sources)
+    name = _of_the_samples(settings)
+    if name is not None:
+        payload, before = _as_typed(Path(str(files("deploy") / "samples" / "deliveries-succeeded.json"))), ""
+    else:
+        name = next((name for name in names if settings.sources[name].takes_events), None)
+        payload, before = "--form ndjson -", f"echo '{OWN_EVENT}' | "
+    if name is None:
+        return ""
+    source = "" if name == names[0] else f" --source {name}"
+    return f"{before}{send}{source} {payload}"
 
 
 def _as_typed(path: Path) -> str:

@@ -1,7 +1,15 @@
+import re
+from typing import Any
+
+import pytest
+
 from deploy.commands.up import event_paths
-from deploy.demo import lifecycles_table
+from deploy.demo import OWN_EVENT, lifecycles_table, post_one
+from deploy.settings import Settings
 from deploy.table import width
-from ingest.settings import SourceSettings
+from ingest.harvest import Context
+from ingest.providers import PROVIDERS
+from ingest.settings import ProviderName, SourceSettings
 
 BOUNCED = {
     "source": "shop",
@@ -41,3 +49,40 @@ def test_events_are_shown_where_they_can_be_posted() -> None:
     assert event_paths({"cmc": SourceSettings()}) == ["/v1/events"]
     assert event_paths({"shop": keys}) == []
     assert event_paths({"shop": keys, "app": bearer}) == ["/v1/events?source=app"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "command"),
+    [
+        ({"cmc": {}}, r"todoke send \S+/deliveries-succeeded\.json"),
+        (
+            {"app": {"provider": "generic"}, "shop": {}},
+            r"todoke send --source shop \S+/deliveries-succeeded\.json",
+        ),
+        ({"app": {"provider": "generic"}}, rf"echo '{re.escape(OWN_EVENT)}' \| todoke send --form ndjson -"),
+        (
+            {"shut": {"provider": "generic", "api_keys": ["k"]}, "app": {"provider": "generic"}},
+            rf"echo '{re.escape(OWN_EVENT)}' \| todoke send --source app --form ndjson -",
+        ),
+        ({"shut": {"provider": "generic", "api_keys": ["k"]}}, ""),
+    ],
+)
+def test_what_is_offered_to_be_posted_is_what_a_source_takes(sources: dict[str, Any], command: str) -> None:
+    settings = Settings.model_validate({"sources": sources})
+
+    assert re.fullmatch(command, post_one(settings, "todoke send"))
+
+
+def test_the_event_that_is_offered_can_be_read() -> None:
+    shared = Context(
+        source="app",
+        provider="generic",
+        zone=SourceSettings().zone,
+        receipt="0" * 32,
+        received_at="2026-03-02T09:00:05.000Z",
+        max_events=1,
+    )
+    provider = PROVIDERS[ProviderName.GENERIC]
+    harvest = provider.harvest(provider.unpack(OWN_EVENT.encode(), "application/x-ndjson"), shared)
+
+    assert (len(harvest.events), harvest.rejects) == (1, [])
