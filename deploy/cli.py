@@ -82,7 +82,7 @@ class Commands(SuggestingGroup):
         if entry is None:
             return None
         try:
-            command: click.Command = import_module(entry.module).command
+            module = import_module(entry.module)
         except ModuleNotFoundError as error:
             if error.name not in EMBEDDED:
                 raise
@@ -90,7 +90,7 @@ class Commands(SuggestingGroup):
                 f"todoke {cmd_name} needs the package {error.name}: install todoke with its extra `embedded`, "
                 "pip install '.[embedded]' in a checkout or 'todoke-….whl[embedded]' from a wheel"
             ) from error
-        command.help = (command.help or "").replace(r"\b", "\b")  # docstrings are raw; click looks for the character
+        command: click.Command = module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from deploy.audit import NAMED, Books, Count, audit
-from deploy.commands.options import Invocation, admin_port, common_options
+from deploy.commands.options import CLICKHOUSE, KAFKA, Invocation, admin_port, common_options
 from deploy.exit import Exit
 from deploy.public_topics import differences
 from deploy.roles import Running, run_role
@@ -80,9 +80,8 @@ def command(
       todoke audit --json | jq .balanced
       todoke audit --watch 60 --since 1d --admin-port 9105
     """
-    environment = invocation.environment({("admin", "port"): port})
+    environment = invocation.environment({("admin", "port"): port}, needs=(KAFKA, CLICKHOUSE))
     invocation.start_logging(environment, "audit", is_brief=watch is None)
-    invocation.mention_defaults(environment, ("kafka", "bootstrap_servers"))
     settings, clock = environment.settings, SystemClock()
     wanted = span(since, until, clock.now())
     if watch is not None:

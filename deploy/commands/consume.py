@@ -11,7 +11,7 @@ import click
 import orjson
 
 from deploy.broker import reader
-from deploy.commands.options import Invocation, common_options
+from deploy.commands.options import KAFKA, Invocation, common_options
 from deploy.settings import Settings
 from streams.contracts.errors import ConfigurationError
 
@@ -78,9 +78,8 @@ def command(invocation: Invocation, *, topic: str, follow: bool, keys: bool, hea
       todoke consume mail.events --follow | jq -r .recipient
       todoke consume mail.deadletter --headers | jq -r '.headers.reason, .value'
     """
-    environment = invocation.environment()
+    environment = invocation.environment(needs=(KAFKA,))
     invocation.start_logging(environment, "consume", is_brief=True)
-    invocation.mention_defaults(environment, ("kafka", "bootstrap_servers"))
     settings = environment.settings
     public = [entry.name for entry in settings.topics.topics().all() if not entry.internal]
     if topic not in public:

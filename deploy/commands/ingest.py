@@ -3,7 +3,7 @@
 import click
 from prometheus_client import REGISTRY
 
-from deploy.commands.options import Invocation, common_options
+from deploy.commands.options import KAFKA, Invocation, common_options
 from deploy.roles import Running, run_role
 from ingest.role import IngestRole
 
@@ -25,7 +25,7 @@ def command(invocation: Invocation, *, host: str | None, port: int | None, until
       todoke ingest --host 0.0.0.0 --port 8080 --config /etc/todoke.toml
       TODOKE_KAFKA__BOOTSTRAP_SERVERS=kafka:9092 todoke ingest
     """
-    environment = invocation.environment({("ingest", "host"): host, ("ingest", "port"): port})
+    environment = invocation.environment({("ingest", "host"): host, ("ingest", "port"): port}, needs=(KAFKA,))
     invocation.start_logging(environment, "ingest")
     settings = environment.settings
     running = Running(name="ingest", stop_deadline=settings.stop.deadline, admin=None, until_idle=until_idle)

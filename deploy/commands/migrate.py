@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from deploy.commands.options import Invocation, common_options
+from deploy.commands.options import CLICKHOUSE, Invocation, common_options
 from deploy.exit import Exit
 from sinks.clickhouse import migrations
 
@@ -23,9 +23,8 @@ def command(invocation: Invocation, *, check: bool) -> int:
       todoke migrate --check
       TODOKE_CLICKHOUSE__HOST=clickhouse TODOKE_CLICKHOUSE__PASSWORD_FILE=/run/secrets/clickhouse todoke migrate
     """
-    environment = invocation.environment()
+    environment = invocation.environment(needs=(CLICKHOUSE,))
     invocation.start_logging(environment, "migrate", is_brief=True)
-    invocation.mention_defaults(environment, ("clickhouse", "host"), ("clickhouse", "port"))
     connection = environment.settings.clickhouse
     if not check:
         applied = asyncio.run(migrations.migrate(connection))

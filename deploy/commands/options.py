@@ -1,6 +1,7 @@
 """What several commands ask for: the configuration, the data folder, how to log."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -17,6 +18,20 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PATH = click.Path(path_type=Path)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something is that commands connect to."""
+
+    of: str
+    keys: tuple[Key, ...]
+    """One of them at least is set by who means another address than the default."""
+
+
+KAFKA = Address("Kafka", (("kafka", "bootstrap_servers"),))
+CLICKHOUSE = Address("ClickHouse", (("clickhouse", "host"), ("clickhouse", "port")))
+INGEST = Address("ingest", (("ingest", "port"),))
 
 
 class NothingRunsError(TodokeError):
@@ -37,25 +52,33 @@ class Invocation:
         self.data = data_folder(data, config)
 
     def environment(
-        self, flags: Mapping[Key, Any] | None = None, *, own: bool = False, idle: bool = False
+        self,
+        flags: Mapping[Key, Any] | None = None,
+        *,
+        needs: Sequence[Address] = (),
+        own: bool = False,
+        idle: bool = False,
     ) -> Environment:
-        """Read the settings and set up logging as they say.
+        """Read the settings.
 
         Args:
             flags: values of the command's own flags by key, ``None`` for those not given.
+            needs: what the command connects to; nothing if that is the pipeline of the data folder itself.
             own: the command runs the pipeline of the data folder itself, instead of finding it there.
             idle: the command can do its work though nothing runs in a data folder that was named.
 
         Raises:
             ConfigurationError: they cannot be used.
-            TodokeError: a data folder was named, and nothing runs there.
+            TodokeError: a data folder was named, nothing runs there, and not all addresses are set.
         """
         run = None if own else DataFolder(self.data).running()
         if run is None and self.given_data is not None and not (own or idle):
             raise self._nothing_runs()
         given = {**self._flags, **(flags or {})}
         if run is None:
-            return read(flags=given, config=self._config)
+            environment = read(flags=given, config=self._config)
+            self._look_at_addresses(environment, needs)
+            return environment
         file = run.get("config")
         return read(
             flags=given,
@@ -75,24 +98,21 @@ class Invocation:
         log = environment.settings.log
         set_up(role, form=log.format, level=log.level, is_brief=is_brief)
 
-    def mention_defaults(self, environment: Environment, *keys: Key) -> None:
+    def _look_at_addresses(self, environment: Environment, needs: Sequence[Address]) -> None:
         """Say so before default addresses are tried: mostly `todoke up` is not running, or in another data folder.
-
-        Args:
-            environment: with the settings.
-            keys: of the addresses, of which one at least would have been set if others than the defaults were meant.
 
         Raises:
             TodokeError: a data folder was named by a variable or the configuration, so that its pipeline is meant
                 and not whatever has the default addresses.
         """
-        if any(environment.origin(key) != DEFAULT for key in keys):
+        left = [address.of for address in needs if all(environment.origin(key) == DEFAULT for key in address.keys)]
+        if not left:
             return
         if environment.origin(("local", "data")) != DEFAULT:
             raise self._nothing_runs()
         click.echo(
-            f"todoke: no pipeline runs in the data folder {self.data}, so the default addresses are tried: "
-            "start `todoke up`, or name its folder with --data DIR",
+            f"todoke: no pipeline runs in the data folder {self.data.absolute()}, so the default is tried for the "
+            f"address of {' and of '.join(left)}: start `todoke up`, or name its folder with --data DIR",
             err=True,
         )
 

@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from deploy.commands.options import Invocation, common_options
+from deploy.commands.options import CLICKHOUSE, KAFKA, Invocation, common_options
 from deploy.exit import Exit
 from deploy.settings import Settings
 from sinks.clickhouse.rebuild import Rebuild
@@ -43,9 +43,8 @@ def command(invocation: Invocation, *, partial: bool, wait: float, yes: bool) ->
       todoke rebuild
       todoke rebuild --yes --wait 600 && todoke audit
     """
-    environment = invocation.environment()
+    environment = invocation.environment(needs=(KAFKA, CLICKHOUSE))
     invocation.start_logging(environment, "rebuild")
-    invocation.mention_defaults(environment, ("kafka", "bootstrap_servers"))
     settings = environment.settings
     if not yes:
         click.confirm(f"Empty the tables of {settings.clickhouse.database} and fill them again?", abort=True, err=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from deploy.commands.options import Invocation, common_options
+from deploy.commands.options import CLICKHOUSE, KAFKA, Invocation, common_options
 from deploy.dead_letters import Selection
 from deploy.exit import Exit
 from deploy.inbox_replay import NAMED, InboxReplay, Outcome
@@ -66,14 +66,15 @@ def command(
       todoke replay --reason record_time --source shop --since 7d
       todoke replay --inbox --since 2h --dry-run
     """
-    environment = invocation.environment()
+    environment = invocation.environment(needs=(KAFKA, CLICKHOUSE))
     invocation.start_logging(environment, "replay", is_brief=True)
-    invocation.mention_defaults(environment, ("kafka", "bootstrap_servers"))
     clock = SystemClock()
     wanted = span(since, until, clock.now())
     if inbox:
         if wanted.is_all or reasons or sources or again:
-            raise ConfigurationError("--inbox takes --since or --until, and neither --reason, --source nor --again")
+            raise ConfigurationError(
+                "--inbox needs --since or --until, and takes neither --reason, --source nor --again"
+            )
         copying = InboxReplay(settings=environment.settings, clock=clock, dry_run=dry_run)
         asyncio.run(copying.run(wanted))
         outcome = copying.outcome

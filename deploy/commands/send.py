@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import click
 
-from deploy.commands.options import Invocation, common_options
+from deploy.commands.options import INGEST, Invocation, common_options
 from deploy.posting import Form, Payload, form_of, post, signed
 from deploy.settings import Settings
 from ingest.settings import SourceSettings
@@ -52,12 +52,10 @@ def command(
       echo '{"type":"delivered","recipient":"user@example.com","occurred_at":"2026-03-02T09:00:04Z"}' |
         todoke send --form ndjson -
     """
-    environment = invocation.environment()
+    environment = invocation.environment(needs=() if url else (INGEST,))
     settings = environment.settings
     name = source or next(iter(settings.sources))
     payloads = [_payload(file, form) for file in files]
-    if url is None:
-        invocation.mention_defaults(environment, ("ingest", "port"))
     address, dead_letters = url or _address(settings), f"{settings.clickhouse.database}.dead_letters"
     asyncio.run(
         _send(payloads, name, _configured(settings, name, url), address, patience=patience, dead_letters=dead_letters)

@@ -2,7 +2,7 @@
 
 import click
 
-from deploy.commands.options import Invocation, admin_port, common_options
+from deploy.commands.options import CLICKHOUSE, KAFKA, Address, Invocation, admin_port, common_options
 from deploy.commands.suggestion import SuggestingGroup
 from deploy.roles import Running, run_role
 from deploy.settings import Settings
@@ -32,8 +32,15 @@ def command() -> None:
 @until_idle_option
 @common_options
 def clickhouse(invocation: Invocation, *, port: int | None, until_idle: bool) -> int:
-    """Fill the ClickHouse tables."""
-    return _run(invocation, "sink-clickhouse", port=port, until_idle=until_idle)
+    r"""Fill the ClickHouse tables.
+
+    \b
+    Examples:
+      todoke sink clickhouse
+      todoke sink clickhouse --until-idle
+      TODOKE_KAFKA__BOOTSTRAP_SERVERS=kafka:9092 TODOKE_CLICKHOUSE__HOST=clickhouse todoke sink clickhouse
+    """
+    return _run(invocation, "sink-clickhouse", (KAFKA, CLICKHOUSE), port=port, until_idle=until_idle)
 
 
 @command.command("topics")
@@ -41,12 +48,19 @@ def clickhouse(invocation: Invocation, *, port: int | None, until_idle: bool) ->
 @until_idle_option
 @common_options
 def topics(invocation: Invocation, *, port: int | None, until_idle: bool) -> int:
-    """Write the public topics."""
-    return _run(invocation, "sink-topics", port=port, until_idle=until_idle)
+    r"""Write the public topics.
+
+    \b
+    Examples:
+      todoke sink topics
+      todoke sink topics --admin-port 9101
+      TODOKE_KAFKA__BOOTSTRAP_SERVERS=kafka:9092 todoke sink topics --until-idle
+    """
+    return _run(invocation, "sink-topics", (KAFKA,), port=port, until_idle=until_idle)
 
 
-def _run(invocation: Invocation, name: str, *, port: int | None, until_idle: bool) -> int:
-    environment = invocation.environment({("admin", "port"): port})
+def _run(invocation: Invocation, name: str, needs: tuple[Address, ...], *, port: int | None, until_idle: bool) -> int:
+    environment = invocation.environment({("admin", "port"): port}, needs=needs)
     invocation.start_logging(environment, name)
     settings = environment.settings
     running = Running(name=name, stop_deadline=settings.stop.deadline, admin=settings.admin, until_idle=until_idle)

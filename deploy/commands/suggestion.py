@@ -11,7 +11,7 @@ class SuggestingGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that is called.
+        """Find the command that is called, with its help as click lays it out.
 
         Raises:
             click.UsageError: there is none of that name.
@@ -20,4 +20,8 @@ class SuggestingGroup(click.Group):
         near = difflib.get_close_matches(name, known, n=1)
         if near and name not in known:
             ctx.fail(f"No such command '{name}'. Did you mean {near[0]}?")
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        if found[1] is not None:
+            # Docstrings are raw; click looks for the character.
+            found[1].help = (found[1].help or "").replace(r"\b", "\b")
+        return found

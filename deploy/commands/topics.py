@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from deploy.commands.options import Invocation, common_options
+from deploy.commands.options import KAFKA, Invocation, common_options
 from deploy.exit import Exit
 from deploy.table import table
 from deploy.topics import TopicState, ensure_topics
@@ -24,9 +24,8 @@ def command(invocation: Invocation, *, check: bool) -> int:
       todoke topics --check
       TODOKE_KAFKA__BOOTSTRAP_SERVERS=kafka:9092 TODOKE_TOPICS__SHARDS=12 todoke topics
     """
-    environment = invocation.environment()
+    environment = invocation.environment(needs=(KAFKA,))
     invocation.start_logging(environment, "topics", is_brief=True)
-    invocation.mention_defaults(environment, ("kafka", "bootstrap_servers"))
     settings = environment.settings
     states = asyncio.run(ensure_topics(settings.kafka, settings.topics, create=not check))
     rows = [(state.name, str(state.partitions or "-"), _told(state)) for state in states]

@@ -2,7 +2,7 @@
 
 import click
 
-from deploy.commands.options import Invocation, admin_port, common_options
+from deploy.commands.options import KAFKA, Invocation, admin_port, common_options
 from deploy.environment import Environment
 from deploy.roles import Running, run_role
 from sinks.clickhouse.history import ClickHouseHistory
@@ -25,7 +25,7 @@ def command(invocation: Invocation, *, port: int | None, until_idle: bool) -> in
       todoke worker --until-idle
       TODOKE_KAFKA__BOOTSTRAP_SERVERS=kafka:9092 TODOKE_WORKER__INSTANCE=worker-1 todoke worker
     """
-    environment = invocation.environment({("admin", "port"): port})
+    environment = invocation.environment({("admin", "port"): port}, needs=(KAFKA,))
     invocation.start_logging(environment, "worker")
     settings = environment.settings
     running = Running(name="worker", stop_deadline=settings.stop.deadline, admin=settings.admin, until_idle=until_idle)

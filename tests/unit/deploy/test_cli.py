@@ -1,8 +1,6 @@
 import re
-from importlib import import_module
 from pathlib import Path
 
-import click
 import pytest
 
 from deploy.cli import COMMANDS, main
@@ -43,12 +41,9 @@ def test_a_mistyped_command_names_the_one_that_is_meant(
     assert f"No such command '{typed.rsplit(maxsplit=1)[-1]}'. Did you mean {meant}?" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, "sink clickhouse", "sink topics"])
 def test_every_command_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    command = import_module(COMMANDS[name].module).command
-    assert isinstance(command, click.Command)
-
-    assert main([name, "--help"]) == Exit.OK
+    assert main([*name.split(), "--help"]) == Exit.OK
     text = capsys.readouterr().out
     assert re.search(r"^  Examples?:\n    ", text, re.MULTILINE), "the examples keep their lines"
     assert f"todoke {name}" in text
@@ -78,12 +73,28 @@ def test_a_data_folder_in_which_nothing_runs_leads_to_no_other_pipeline(
     assert f"no pipeline runs in the data folder {data}: start it" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["audit", "consume mail.events", "migrate", "rebuild --yes", "replay", "topics"])
+@pytest.mark.parametrize("command", ["send README.md" if "send" in command else command for command in ON_A_PIPELINE])
 def test_a_data_folder_that_a_variable_names_leads_to_no_default_addresses(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TODOKE_DATA", str(tmp_path / "mistyped"))
 
+    assert main(command.split()) == Exit.MISUSED
+    assert f"no pipeline runs in the data folder {tmp_path / 'mistyped'}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["audit", "rebuild --yes", "replay", "sink clickhouse"])
+@pytest.mark.parametrize("variable", ["TODOKE_KAFKA__BOOTSTRAP_SERVERS", "TODOKE_CLICKHOUSE__PORT"])
+def test_a_command_between_two_stores_looks_at_the_addresses_of_both(
+    command: str,
+    variable: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, "1")
+    monkeypatch.setenv("TODOKE_DATA", "mistyped")
     assert main(command.split()) == Exit.MISUSED
     assert f"no pipeline runs in the data folder {tmp_path / 'mistyped'}" in capsys.readouterr().err
 
@@ -98,6 +109,13 @@ def test_addresses_that_are_set_need_no_data_folder(
     said = capsys.readouterr().err
     assert "127.0.0.1:1" in said
     assert "data folder" not in said
+
+    monkeypatch.delenv("TODOKE_KAFKA__BOOTSTRAP_SERVERS")
+    assert main(["consume", "nothing"]) == Exit.MISUSED
+    told = (
+        f"no pipeline runs in the data folder {tmp_path / 'data'}, so the default is tried for the address of Kafka: "
+    )
+    assert told in capsys.readouterr().err
 
 
 def test_the_settings_are_shown_wherever_nothing_runs(tmp_path: Path) -> None:
