@@ -1,6 +1,7 @@
 """``todoke rebuild``: the ClickHouse tables anew, from the outbox."""
 
 import asyncio
+import sys
 
 import click
 
@@ -8,7 +9,9 @@ from deploy.commands.options import CLICKHOUSE, KAFKA, Invocation, common_option
 from deploy.exit import Exit
 from deploy.settings import Settings
 from sinks.clickhouse.rebuild import Rebuild
+from sinks.settings import ClickHouseConnection
 from streams.contracts.clock import Deadline, SystemClock
+from streams.contracts.errors import ConfigurationError
 
 LET_GO_WITHIN = 120.0
 """Seconds that the sinks have for letting go of what they write; it takes a session and a handover at most."""
@@ -38,6 +41,8 @@ def command(invocation: Invocation, *, partial: bool, wait: float, yes: bool) ->
     The outbox is kept for topics.horizon_days and a day: what is older exists in the tables alone, and nothing is
     emptied then unless --partial is given.
 
+    Asks first. Exits 1 if the answer is no, or if the tables are not filled again within --wait.
+
     \b
     Examples:
       todoke rebuild
@@ -46,14 +51,32 @@ def command(invocation: Invocation, *, partial: bool, wait: float, yes: bool) ->
     environment = invocation.environment(needs=(KAFKA, CLICKHOUSE))
     invocation.start_logging(environment, "rebuild")
     settings = environment.settings
-    if not yes:
-        click.confirm(f"Empty the tables of {settings.clickhouse.database} and fill them again?", abort=True, err=True)
+    if not yes and not _is_wanted(settings.clickhouse):
+        click.echo("nothing was done")
+        return Exit.FAILED
     behind = asyncio.run(_rebuild(settings, partial=partial, wait=wait))
     if behind:
         click.echo(f"the tables are empty, and the sinks have {behind} records to bring: see `todoke audit --wait`")
     else:
         click.echo("the tables hold again what the outbox says")
     return Exit.FAILED if behind and wait else Exit.OK
+
+
+def _is_wanted(connection: ClickHouseConnection) -> bool:
+    """Ask whether the tables are to be emptied.
+
+    Raises:
+        ConfigurationError: nobody answers.
+    """
+    place = f"the database {connection.database} in ClickHouse at {connection.host}:{connection.port}"
+    click.echo(f"Empty the tables of {place} and fill them again? [y/N]: ", nl=False, err=True)
+    answer = sys.stdin.readline() if sys.stdin else ""  # it may be closed
+    if not answer:
+        click.echo(err=True)
+        raise ConfigurationError(
+            "nothing was done, since nobody answers on standard input: give --yes to do it unasked"
+        )
+    return answer.strip().lower() in {"y", "yes"}
 
 
 async def _rebuild(settings: Settings, *, partial: bool, wait: float) -> int:

@@ -1,3 +1,4 @@
+import io
 import re
 from pathlib import Path
 
@@ -156,3 +157,25 @@ def test_what_keeps_a_post_from_being_taken_is_told_once(capsys: pytest.CaptureF
         f"todoke: not taken yet (nothing listens at {url}); trying for up to 2.5 s",
         f"todoke: {url}/v1/webhooks/cmc did not take the post within 2.5 s; nothing listens at {url}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "told"),
+    [
+        ("n\n", Exit.FAILED, "nothing was done"),
+        ("\n", Exit.FAILED, "nothing was done"),
+        ("", Exit.MISUSED, "give --yes"),
+        (None, Exit.MISUSED, "give --yes"),
+    ],
+)
+def test_nothing_is_emptied_unless_somebody_says_yes(
+    given: str | None, code: Exit, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TODOKE_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setenv("TODOKE_CLICKHOUSE__HOST", "clickhouse.internal")
+    monkeypatch.setattr("sys.stdin", None if given is None else io.StringIO(given))
+
+    assert main(["rebuild"]) == code
+    said = "".join(capsys.readouterr())
+    assert "Empty the tables of the database mail in ClickHouse at clickhouse.internal:8123 and" in said
+    assert told in said
