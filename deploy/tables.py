@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import aiohttp
 
+from sinks.clickhouse.failures import UNKNOWN_ACCOUNT, account_unknown
 from sinks.settings import ClickHouseConnection
 from streams.contracts.errors import TodokeError
 
@@ -66,6 +67,7 @@ class Tables:
         Raises:
             ClickHouseUnreachableError: no answer.
             QueryError: the answer is an error.
+            ConfigurationError: the name or the password is wrong or missing.
         """
         parameters = {f"param_{name}": value for name, value in parameters.items()}
         return [json.loads(line) for line in (await self._ask(query.encode(), parameters)).splitlines()]
@@ -100,6 +102,8 @@ class Tables:
             raise ClickHouseUnreachableError(
                 f"{where} does not answer ({error}): check clickhouse.host and clickhouse.port and whether it runs"
             ) from error
+        if answer.headers.get("X-ClickHouse-Exception-Code", "") in map(str, UNKNOWN_ACCOUNT):
+            raise account_unknown(self._connection, text.strip()[:500])
         if answer.status != 200:  # noqa: PLR2004 - HTTP's own word for ok
             raise QueryError(f"{where} answered {answer.status}: {text.strip()[:500]}")
         return text

@@ -123,9 +123,17 @@ _TOO_LONG = "HTTP status 413"
 """As the driver tells of a proxy before ClickHouse that does not let a body of this size pass."""
 
 
+UNKNOWN_ACCOUNT = frozenset({192, 193, 194, 516})
+"""Codes that are told for a wrong or a missing name or password."""
+
+
+def _code(error: Exception) -> int | None:
+    return error.code if isinstance(error, Error) else None
+
+
 def classify(error: Exception) -> Failure:
     """Sort an error by ClickHouse's code; what has none, or one that is not listed, may heal."""
-    code = error.code if isinstance(error, Error) else None
+    code = _code(error)
     if code == MEMORY_LIMIT_EXCEEDED and _OF_THE_QUERY.search(str(error)):
         return Failure.SPLIT
     if code is None and _TOO_LONG in str(error):
@@ -148,6 +156,8 @@ def translate(error: Exception, connection: ClickHouseConnection) -> TodokeError
                 f"the database {connection.database} does not have this version's tables: run `todoke migrate`"
                 f" ({address} says: {said})"
             )
+        case Failure.FATAL if _code(error) in UNKNOWN_ACCOUNT:
+            return account_unknown(connection, said)
         case Failure.FATAL:
             return ConfigurationError(
                 f"{address} does not let the user {connection.user} do what is needed: check clickhouse.user,"
@@ -161,6 +171,15 @@ def translate(error: Exception, connection: ClickHouseConnection) -> TodokeError
             )
         case Failure.POISON:
             return PoisonError(f"{address} cannot read a row; nothing is skipped: {said}", said=said)
+
+
+def account_unknown(connection: ClickHouseConnection, said: str) -> ConfigurationError:
+    """Make the error for a name or a password that is wrong or missing: mostly set for another command alone."""
+    return ConfigurationError(
+        f"ClickHouse at {connection.host}:{connection.port} does not know the user {connection.user} with this"
+        " password: set clickhouse.user and clickhouse.password for this command, too, in the configuration or as"
+        f" TODOKE_CLICKHOUSE__USER and TODOKE_CLICKHOUSE__PASSWORD ({said})"
+    )
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import psutil
@@ -15,6 +16,10 @@ import pytest
 
 from deploy.embedded.clickhouse import EmbeddedClickHouse
 from deploy.embedded.errors import FolderInUseError, FolderVersionError, PortInUseError, ServerFailedError
+from deploy.tables import Tables
+from sinks.clickhouse.connection import connect
+from sinks.settings import ClickHouseConnection
+from streams.contracts.errors import ConfigurationError
 from tests.eventually import eventually
 from tests.integration.embedded_clickhouse.asking import ask, rows, value
 
@@ -180,6 +185,16 @@ async def test_a_password_is_asked_for(data: Path) -> None:
         assert both.code == 516
         assert (await ask(url + "/ping", method="GET")).body == b"Ok.\n"
     assert b"secret" not in (data / "server.log").read_bytes()
+
+
+async def test_a_password_that_is_not_the_one_is_told_by_both_clients(data: Path) -> None:
+    async with EmbeddedClickHouse(data=data, user="mail", password="secret") as server:
+        connection = ClickHouseConnection(host="127.0.0.1", port=urlsplit(server.url).port or 0, user="mail")
+        with pytest.raises(ConfigurationError, match="TODOKE_CLICKHOUSE__PASSWORD"):
+            await connect(connection)
+        async with Tables(connection) as tables:
+            with pytest.raises(ConfigurationError, match="TODOKE_CLICKHOUSE__PASSWORD"):
+                await tables.rows("select 1 as one")
 
 
 async def test_a_folder_in_use_is_told(data: Path) -> None:
