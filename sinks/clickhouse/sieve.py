@@ -60,6 +60,8 @@ class Shard:
     decisions: Decisions
     tally: Tally
     """As of the last block that is written whole."""
+    latest: int
+    """The latest time that a block was given, in microseconds since 1970."""
 
     @property
     def suffix(self) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import cramjam
@@ -54,10 +55,11 @@ INSERT_SETTINGS: Mapping[str, Any] = {
     "wait_end_of_query": 1,
 }
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 GENERATION = "select generation, max(ready) from generations group by generation order by generation desc limit 1"
 LAST_BLOCK = """
-    select last, epoch, stamp, linked, refused_run, latest_rows, latest_refused
+    select last, epoch, stamp, linked, toUnixTimestamp64Micro(written_at), refused_run, latest_rows, latest_refused
     from blocks final
     where shard = {shard:UInt32}
 """
@@ -112,10 +114,16 @@ class ClickHouseWriter:
         with translated(self._connection):
             generations = (await client.query(GENERATION)).result_rows
             blocks = (await client.query(LAST_BLOCK, parameters={"shard": partition})).result_rows
-            reached = (await client.query(REACHED, parameters={"shard": partition})).result_rows
-            position, tally = None, Tally()
-            for last, epoch, stamp, linked, *counts in blocks:
-                position, tally = Position(offset=last + 1, epoch=epoch, stamp=stamp, linked=linked), Tally(*counts)
+            rows = (await client.query(REACHED, parameters={"shard": partition})).result_rows
+            reached = {str(epoch): int(stamp) for epoch, stamp in rows}
+            position, tally, latest = None, Tally(), 0
+            if blocks:
+                last, epoch, stamp, linked, latest, *counts = blocks[0]
+                # An older row may stand last, as earlier versions let it where the server's clock was set back. It was
+                # gone on from there, so what the epoch has reached since continues it.
+                further = max(stamp, reached.get(epoch, stamp))
+                position = Position(offset=last + 1, epoch=epoch, stamp=further, linked=linked or further > stamp)
+                tally = Tally(*counts)
             done = position or Position(offset=0, epoch="")
             decided = await client.query(
                 Decisions.QUERY, parameters={"shard": partition, "epoch": done.epoch, "last": done.offset - 1}
@@ -126,10 +134,8 @@ class ClickHouseWriter:
                 f"the tables of {self._connection.database} are being made anew; if `todoke rebuild` was interrupted,"
                 " run it again"
             )
-        self._shards[partition] = Shard(generation, Decisions(partition, decided.result_rows), tally)
-        return Stored(
-            generation=generation, position=position, reached={str(epoch): int(stamp) for epoch, stamp in reached}
-        )
+        self._shards[partition] = Shard(generation, Decisions(partition, decided.result_rows), tally, latest)
+        return Stored(generation=generation, position=position, reached=reached)
 
     async def write(self, block: Block) -> None:
         """Insert the sections of a block, and last of all that it is there."""
@@ -139,6 +145,9 @@ class ClickHouseWriter:
             lines = block.section(target.section)
             if lines:
                 await self._sieve(block, shard, tally).store(target, lines)
+        # Of two rows the later one stays. So the time never goes back, whatever a clock does: that of a server, of this
+        # machine or of another one.
+        shard.latest = max(_microseconds(self._clock.now()), shard.latest + 1)
         done = {
             "shard": block.partition,
             "epoch": block.epoch,
@@ -146,6 +155,7 @@ class ClickHouseWriter:
             "last": block.bounds.last,
             "stamp": block.after.stamp,
             "linked": block.after.linked,
+            "written_at": (EPOCH + timedelta(microseconds=shard.latest)).isoformat(timespec="microseconds"),
             "refused_run": tally.run,
             "latest_rows": tally.rows,
             "latest_refused": tally.refused,
@@ -173,7 +183,7 @@ class ClickHouseWriter:
             await client.close()
 
     def _shard(self, partition: int) -> Shard:
-        return self._shards.setdefault(partition, Shard(0, Decisions(partition), Tally()))
+        return self._shards.setdefault(partition, Shard(0, Decisions(partition), Tally(), 0))
 
     def _sieve(self, block: Block, shard: Shard, tally: Tally) -> Sieve:
         return Sieve(
@@ -224,3 +234,7 @@ class ClickHouseWriter:
                 return bytes(await asyncio.to_thread(cramjam.lz4.compress, lines)), "lz4"
             case "zstd":
                 return bytes(await asyncio.to_thread(cramjam.zstd.compress, lines, 1)), "zstd"
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1)

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import random
+from collections.abc import Mapping
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -271,7 +272,7 @@ async def test_a_log_that_was_made_anew_and_has_grown_further_is_noticed(
     """The group's positions are those in a log that is no more, and the new one is longer already."""
     written = await write(log, 4 * PARTITIONS * STRAYS_TO_TELL, per_record=2)
     old = Position(offset=STRAYS_TO_TELL // 2, epoch="0123456789abcdef", stamp=7000, linked=True)
-    await set_back(place, old)
+    await set_back(place, dict.fromkeys(range(PARTITIONS), old))
     for shard in range(PARTITIONS):
         await tables.do(f"insert into blocks (shard, epoch, stamp) values ({shard}, '{old.epoch}', {old.stamp})")
 
@@ -334,13 +335,16 @@ async def delete_before(place: Place, *, partition: int, offset: int) -> None:
         await admin.close()
 
 
-async def set_back(place: Place, position: Position | None = None) -> None:
-    """Set the group to a position in every partition, or to their beginnings, as with Kafka's own tools."""
+async def set_back(place: Place, positions: Mapping[int, Position] | None = None) -> None:
+    """Set the group to a position in each partition, or to their beginnings, as with Kafka's own tools."""
     consumer = AIOKafkaConsumer(
         **place.kafka.client_options(), group_id=f"{place.topics.outbox.name}.clickhouse", enable_auto_commit=False
     )
     async with consumer:
-        places = [TopicPartition(place.topics.outbox.name, partition) for partition in range(PARTITIONS)]
-        consumer.assign(places)
-        to = OffsetAndMetadata(position.offset, position.metadata()) if position else 0
-        await consumer.commit(dict.fromkeys(places, to))
+        places = {partition: TopicPartition(place.topics.outbox.name, partition) for partition in range(PARTITIONS)}
+        consumer.assign(list(places.values()))
+        if positions is None:
+            await consumer.commit(dict.fromkeys(places.values(), 0))
+        else:
+            to = {places[of]: OffsetAndMetadata(one.offset, one.metadata()) for of, one in positions.items()}
+            await consumer.commit(to)
