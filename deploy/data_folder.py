@@ -1,5 +1,6 @@
 """The data folder of a local pipeline: who may use it, which layout it has, and what runs on it."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -83,16 +84,21 @@ class DataFolder:
         self._check_layout()
 
     def _unmake(self) -> None:
-        """Remove the folder if it was made for this use and nothing lies in it that is worth anything."""
+        """Remove the folder if it was made for this use and nothing lies in it that is worth anything.
+
+        What cannot be removed stays, like a folder around it in which something else was made meanwhile: the error that
+        leads here is what people are to see.
+        """
         if self.path not in self._made:
             return
-        logs = [log for log in self.logs.iterdir() if not log.stat().st_size]
-        own = {self.logs, self._layout, self._lock, *logs}
-        if own.issuperset(self.path.rglob("*")):
-            for file in own - {self.logs}:
-                file.unlink(missing_ok=True)
-            for folder in self._made:
-                folder.rmdir()
+        with contextlib.suppress(OSError):
+            logs = [log for log in self.logs.iterdir() if not log.stat().st_size]
+            own = {self.logs, self._layout, self._lock, *logs}
+            if own.issuperset(self.path.rglob("*")):
+                for file in own - {self.logs}:
+                    file.unlink(missing_ok=True)
+                for folder in self._made:
+                    folder.rmdir()
 
     def _check_layout(self) -> None:
         try:

@@ -76,6 +76,13 @@ def test_a_new_folder_goes_again_if_nothing_could_start(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_around_it_stays_if_somebody_has_put_something_there_meanwhile(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="it does not start"):
+        fail(tmp_path / "new" / "data", lambda _: (tmp_path / "new" / "sibling").mkdir())
+
+    assert list((tmp_path / "new").iterdir()) == [tmp_path / "new" / "sibling"]
+
+
 @pytest.mark.parametrize("kept", ["logs/worker.log", "letter.txt"])
 def test_a_folder_that_holds_anything_stays(kept: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
