@@ -15,8 +15,10 @@ it, and ``TODOKE_KAFKA__SASL_PASSWORD_FILE`` does the same.
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from pydantic import ValidationError
 from deploy.schema import Path as Key
 from deploy.schema import Schema, Setting, dotted, masked, values
 from deploy.settings import Settings
-from streams.contracts.errors import ConfigurationError
+from streams.contracts.errors import ConfigurationError, TodokeError
 
 PREFIX = "TODOKE_"
 LEVELS = "__"
@@ -62,7 +64,16 @@ class Environment:
 
     def origin(self, key: Key) -> str:
         """Tell where a value came from."""
-        return next((self.origins[key[:end]] for end in range(len(key), 0, -1) if key[:end] in self.origins), DEFAULT)
+        return _origin(key, self.origins)
+
+    @contextmanager
+    def locating(self) -> Iterator[None]:
+        """Have errors of the block say where each value came from that they name as ``key = value``."""
+        try:
+            yield
+        except TodokeError as error:
+            error.args = (_with_origins(str(error), self.origins), *error.args[1:])
+            raise
 
     def rows(self) -> Iterator[tuple[str, Any, str]]:
         """List key, value and origin of every setting; secrets masked."""
@@ -73,6 +84,22 @@ class Environment:
 
 
 SCHEMA = Schema(Settings)
+NAMED = re.compile(r"""\b([a-z_]+(?:\.[\w-]+)+) = ("[^"]*"|'[^']*'|[\w.+-]*\w)""")
+"""A key and its value in a sentence."""
+
+
+def _origin(key: Key, origins: Mapping[Key, str]) -> str:
+    return next((origins[key[:end]] for end in range(len(key), 0, -1) if key[:end] in origins), DEFAULT)
+
+
+def _with_origins(sentence: str, origins: Mapping[Key, str]) -> str:
+    """Put where a value came from behind each ``key = value`` of a sentence."""
+
+    def located(found: re.Match[str]) -> str:
+        key = tuple(found[1].split("."))
+        return found[0] if SCHEMA.find(key) is None else f"{found[0]} ({_origin(key, origins)})"
+
+    return NAMED.sub(located, sentence)
 
 
 def read(
@@ -272,7 +299,9 @@ def _sentence(path: Key, detail: Mapping[str, Any], given: Mapping[Key, Given]) 
     if detail["type"] == "missing":
         return f"{dotted(path)} must be set{allowed}"
     if key is None:
-        return f"{dotted(path)}: {message}{allowed}" if path else message
+        if path:
+            return f"{dotted(path)}: {message}{allowed}"
+        return _with_origins(message, {key: entry.origin for key, entry in given.items()})
     shown = masked(given[key].value) if setting is not None and setting.secret else given[key].value
     return f"{dotted(key)} = {shown!r} ({given[key].origin}): {message}{allowed}"
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from deploy.settings import Settings
-from deploy.topics import TopicsDifferError, ensure_topics, until_coordinated
+from deploy.topics import TopicsDifferError, TopicState, ensure_topics, until_coordinated
 from sinks.clickhouse import migrations
 
 logger = logging.getLogger(__name__)
@@ -23,12 +24,34 @@ async def make_ready(settings: Settings) -> None:
         ensure_topics(settings.kafka, settings.topics, create=True, set_time=True, patience=KAFKA_PATIENCE),
         migrations.migrate(settings.clickhouse),
     )
-    wrong = [f"{state.name} {difference}" for state in states for difference in state.differences]
-    for sentence in wrong:
-        logger.warning("topic %s", sentence)
-    if any(state.partitions != settings.topics.shards for state in states):
-        raise TopicsDifferError("the topics cannot be used:\n" + "\n".join(f"  {sentence}" for sentence in wrong))
+    check_shards(states, settings.topics.shards)
+    for state in states:
+        for difference in state.differences:
+            logger.warning("topic %s %s", state.name, difference)
     groups = (settings.worker_group(), *settings.sink_groups().values())
     await until_coordinated(settings.kafka, groups, patience=KAFKA_PATIENCE)
     if applied:
         logger.info("applied to ClickHouse: %s", applied[0] if len(applied) == 1 else f"{applied[0]} to {applied[-1]}")
+
+
+def check_shards(states: Sequence[TopicState], shards: int) -> None:
+    """Check that all topics have as many partitions as there are to be shards.
+
+    Raises:
+        TopicsDifferError: they do not.
+    """
+    other = {state.name: state.partitions for state in states if state.partitions != shards}
+    if not other:
+        return
+    numbers = sorted(set(other.values()))
+    if numbers == [0]:
+        raise TopicsDifferError(f"topics are missing: {', '.join(other)}; run `todoke topics`")
+    found = (
+        f"the topics have {numbers[0]} partitions"
+        if len(other) == len(states) and len(numbers) == 1
+        else "of the topics " + ", ".join(f"{name} has {number} partitions" for name, number in other.items())
+    )
+    raise TopicsDifferError(
+        f"topics.shards = {shards}, but {found}, and their number is fixed: set topics.shards to that, or choose "
+        "another topics.prefix for a new pipeline"
+    )

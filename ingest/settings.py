@@ -200,8 +200,8 @@ def check(settings: IngestSettings, sources: Mapping[str, SourceSettings]) -> No
             )
         if source.is_open and not settings.is_loopback:
             raise ConfigurationError(
-                f"sources.{name} has no secret and host = {settings.host!r} is reachable from other machines: give it "
-                f"basic, api_keys or bearer_tokens, or listen on 127.0.0.1"
+                f"sources.{name} has no secret and ingest.host = {settings.host!r} is reachable from other machines: "
+                f"give it basic, api_keys or bearer_tokens, or listen on 127.0.0.1"
             )
         if source.durability is Durability.JOURNAL and settings.journal is None:
             raise ConfigurationError(

@@ -6,6 +6,7 @@ from prometheus_client import REGISTRY
 from deploy.commands.options import KAFKA, Invocation, common_options
 from deploy.roles import Running, run_role
 from ingest.role import IngestRole
+from ingest.settings import check
 
 
 @click.command("ingest")
@@ -28,6 +29,8 @@ def command(invocation: Invocation, *, host: str | None, port: int | None, until
     environment = invocation.environment({("ingest", "host"): host, ("ingest", "port"): port}, needs=(KAFKA,))
     invocation.start_logging(environment, "ingest")
     settings = environment.settings
+    with environment.locating():
+        check(settings.ingest, settings.sources)
     running = Running(name="ingest", stop_deadline=settings.stop.deadline, admin=None, until_idle=until_idle)
     return run_role(
         lambda: IngestRole(

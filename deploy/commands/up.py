@@ -64,7 +64,8 @@ def command(
     environment = invocation.environment(flags, own=True)
     invocation.start_logging(environment, "todoke")
     data: Path = environment.settings.local.data
-    with DataFolder(data) as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    runners = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    with environment.locating(), DataFolder(data) as folder, runners as runner:
         return runner.run(_run(environment, folder, demo=demo))
 
 

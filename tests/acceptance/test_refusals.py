@@ -57,13 +57,15 @@ def test_bad_configuration(tmp_path: Path) -> None:
 def test_more_processes_than_shards(flag: str, tmp_path: Path) -> None:
     said = refused("up", *FREE, flag, "3", folder=tmp_path)
 
-    assert f"local.{flag[2:]} = 3 is more than topics.shards = 2" in said
+    assert f"local.{flag[2:]} = 3 ({flag}) is more than topics.shards = 2 (default)" in said
 
 
 def test_an_open_source_on_all_addresses(tmp_path: Path) -> None:
     (tmp_path / "todoke.toml").write_text('[ingest]\nhost = "0.0.0.0"\n')
 
-    assert "sources.cmc has no secret" in refused("up", *FREE, folder=tmp_path)
+    told = "sources.cmc has no secret and ingest.host = '0.0.0.0' (todoke.toml) is reachable"
+    assert told in refused("up", *FREE, folder=tmp_path)
+    assert told in refused("ingest", folder=tmp_path)
 
 
 @pytest.mark.timeout(300)

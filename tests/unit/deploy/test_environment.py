@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from deploy.environment import Environment, data_folder, for_child, read
-from streams.contracts.errors import ConfigurationError
+from ingest.settings import check
+from streams.contracts.errors import ConfigurationError, TodokeError
 
 
 @pytest.fixture(autouse=True)
@@ -189,3 +190,22 @@ def test_a_child_reads_what_its_parent_wrote() -> None:
     assert variables["PATH"] == "/bin"
     assert environment.settings.kafka.bootstrap_servers == "here:1"
     assert environment.settings.topics.fsync is True
+
+
+def test_what_no_single_setting_can_tell_names_the_origins_as_well() -> None:
+    toml("[topics]\nhorizon_days = 3\n[sources.shop.batching]\ninterval = 30\n")
+    horizon = refusal(variables={"TODOKE_WORKER__HORIZON_DAYS": "4"})
+    assert (
+        "worker.horizon_days = 4 (TODOKE_WORKER__HORIZON_DAYS) is more than topics.horizon_days = 3 (todoke.t"
+        in horizon
+    )
+
+    environment = read(variables={})
+    with pytest.raises(ConfigurationError) as raised, environment.locating():
+        check(environment.settings.ingest, environment.settings.sources)
+    assert str(raised.value).startswith(
+        "sources.shop.batching.interval = 30 (todoke.toml) must be less than ingest.answer_within = 20 (default), or "
+    )
+    with pytest.raises(TodokeError) as other, environment.locating():
+        raise TodokeError("no.key = 1 and mail.events = 2")
+    assert str(other.value) == "no.key = 1 and mail.events = 2"
