@@ -52,7 +52,10 @@ class PartitionState:
             # Where reading began in the middle of the log, what it has not seen is older than the horizon.
             found = self._ahead.of(ahead, may_begin_later=not self.chain.linked)
             if found is None:
-                return False  # it is answered again
+                # Something of it is damaged. Nothing that follows continues the chain then, so it is answered again.
+                # But where the chain is not linked yet, it goes on behind it: there what it says is not known, like
+                # what stands before the place where reading began.
+                return False
             lifecycles = found
         link = Link.of(record.header)
         if not self.chain.follow(link):

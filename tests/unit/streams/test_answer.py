@@ -243,6 +243,19 @@ def test_an_answer_near_the_beginning_of_a_log_does_not_count_without_what_came_
     assert reader.open_lifecycles == 200
 
 
+def test_a_log_goes_on_behind_such_an_answer_near_its_beginning_without_what_it_says() -> None:
+    writer, reader = full(LONG), PartitionState(horizon_hours=24)
+    told = answer(inbox(make_chunk(many())), writer, [], "1.0")
+    writer.apply(told.record, told.keys)
+    following = answer(inbox(make_chunk([make_event(message_id="another")]), 1), writer, [], "1.0")
+
+    assert reader.apply(decode(told.ahead[0]))
+    reader.chain.linked = False
+    assert not reader.apply(decode(told.value))
+    assert reader.apply(decode(following.value))
+    assert (reader.chain.stamp, reader.open_lifecycles) == (1, 1)
+
+
 def test_a_log_that_begins_with_what_goes_ahead_knows_the_time_up_to_which_it_has_come() -> None:
     """Else what answers nothing would be written without one, and nobody could read that."""
     told = answer(inbox(make_chunk(many())), full(LONG), [], "1.0")
