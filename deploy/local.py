@@ -162,7 +162,8 @@ class LocalPipeline:
         try:
             await asyncio.wait({stopping, hurried}, return_when=asyncio.FIRST_COMPLETED)
             if not stopping.done():
-                logger.warning("told again: %s have %.0f s", ", ".join(child.name for child in children), HURRY)
+                names = ", ".join(child.name for child in children)
+                logger.warning("a second signal: what has not stopped within %.0f s is cut off (%s)", HURRY, names)
                 step.shrink(HURRY, self._clock)
                 for child in children:
                     child.hurry()

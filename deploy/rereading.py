@@ -8,6 +8,7 @@ import msgspec
 import orjson
 
 from deploy.dead_letters import Letter
+from deploy.table import counted
 from ingest.bodies import OverLimitError, UnreadableError
 from ingest.harvest import Context
 from ingest.providers import PROVIDERS
@@ -78,7 +79,9 @@ def _of_chunk(raw: bytes, receipt: str, received_at: str) -> Rereading:
             bad += 1
             continue
         events.append({**event, "receipt": receipt, "received_at": received_at})
-    return Rereading(events=tuple(events), trouble=f"{bad} lines are no events" if bad else "")
+    return Rereading(
+        events=tuple(events), trouble=counted(bad, "line is no event", "lines are no events") if bad else ""
+    )
 
 
 def _of_post(raw: bytes, letter: Letter, settings: SourceSettings, receipt: str, received_at: str) -> Rereading:

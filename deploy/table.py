@@ -72,3 +72,8 @@ def _padded(cell: str, wide: int) -> str:
 
 def _one_line(cell: str) -> str:
     return "".join(character if character.isprintable() else " " for character in cell)
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """Say how many there are of something: ``1 loss``, ``2 losses``."""
+    return f"{number} {one if number == 1 else many}"

@@ -14,7 +14,7 @@ from deploy.public_topics import differences
 from deploy.roles import Running, run_role
 from deploy.settings import Settings
 from deploy.span import Span, span
-from deploy.table import table
+from deploy.table import counted, table
 from deploy.watch import AuditRole, document
 from streams.contracts.clock import SystemClock
 from streams.contracts.errors import ConfigurationError
@@ -106,8 +106,15 @@ def _text(books: Books) -> str:
     parts = [] if books.span.is_all else [f"posts received {books.span}"]
     parts += [
         table(("posts", *(column.replace("_", "-") for column in COLUMNS)), [*rows, ("all", *_figures(books.total))]),
-        f"rows in ClickHouse: {books.events - books.refused} events, {books.dead_letters} dead letters,"
-        f" {books.losses} losses" + (f", and {books.refused} refused events" if books.refused else ""),
+        "rows in ClickHouse: "
+        + ", ".join(
+            (
+                counted(books.events - books.refused, "event", "events"),
+                counted(books.dead_letters, "dead letter", "dead letters"),
+                counted(books.losses, "loss", "losses"),
+            )
+        )
+        + (f", and {counted(books.refused, 'refused event', 'refused events')}" if books.refused else ""),
         f"records behind: {behind}",
     ]
     if books.missing:

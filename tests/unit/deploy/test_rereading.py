@@ -100,7 +100,7 @@ def test_lines_of_a_chunk_keep_their_identity_and_get_the_new_receipt() -> None:
     reading = read(raw, source="", reason="chunk_poison")
 
     assert reading.events == ({**event, "receipt": "f" * 32, "received_at": "2026-03-03T00:00:00.000Z"},)
-    assert reading.trouble == "1 lines are no events"
+    assert reading.trouble == "1 line is no event"
 
 
 @pytest.mark.parametrize("depth", [500, 100_000])
@@ -110,7 +110,7 @@ def test_a_line_that_is_nested_beyond_measure_leaves_the_others(depth: int) -> N
     reading = read(nested + b"\n" + orjson.dumps(event) + b"\n", source="", reason="chunk_poison")
 
     assert [one["id"] for one in reading.events] == [event["id"]]
-    assert reading.trouble == "1 lines are no events"
+    assert reading.trouble == "1 line is no event"
 
 
 def test_a_whole_record_that_can_be_read_now_goes_back_as_it_is() -> None:

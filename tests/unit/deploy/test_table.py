@@ -1,4 +1,4 @@
-from deploy.table import cut, table, width
+from deploy.table import counted, cut, table, width
 
 
 def test_east_asian_characters_take_two_columns() -> None:
@@ -29,3 +29,7 @@ def test_columns_line_up() -> None:
     lines = table(("a", "b"), [("届け", "1"), ("x", "2\n3")]).splitlines()
 
     assert lines == ["a     b", "────  ───", "届け  1", "x     2 3"]
+
+
+def test_numbers_agree_with_what_is_counted() -> None:
+    assert [counted(number, "loss", "losses") for number in (0, 1, 2)] == ["0 losses", "1 loss", "2 losses"]
