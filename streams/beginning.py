@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from aiokafka.errors import KafkaError
 
-from streams.answer import found
+from streams.answer import found, repeat
 from streams.contracts.clock import rfc3339
 from streams.contracts.errors import ConfigurationError, PublishError, TodokeError
 from streams.contracts.sections import Loss
@@ -149,6 +149,10 @@ class Beginning:
         await work.end.open()
         if inbox.begin > work.next:
             self.pass_over(work, inbox.begin)
+            # Readers may wait for just what is lost, behind an answer that got damaged. The next answer tells them, and
+            # until something comes to be answered, this does.
+            work.end.append(repeat(state))
+            work.written_at = around.clock.now()
         around.metrics.open_lifecycles.labels(str(self._number)).set(state.open_lifecycles)
         return work
 

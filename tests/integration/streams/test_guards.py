@@ -212,6 +212,18 @@ async def test_what_followed_a_damaged_answer_is_answered_again(stage: Stage) ->
     assert stamps(told) == [-1, 0, 1, 2, 3]
 
 
+async def test_readers_hear_at_once_that_what_a_damaged_answer_said_is_lost(stage: Stage) -> None:
+    """The inbox holds it no more, and nothing new comes whose answer would tell it. Sinks are in trouble until then."""
+    await stage.put([make_chunk(mails(at, at + 10)) for at in range(0, 40, 10)])
+    await stage.work_off()
+    values = [encode(record.header, record.sections) for record in (await stage.told()).records]
+    await stage.cut(stage.topics.outbox)
+    await stage.cut(stage.topics.inbox, 4)
+    await write(stage, *values[:2], values[2][:-1], *values[3:])
+    async with stage.running():
+        await eventually(stage.told, lambda told: stamps(told) == [-1, 0, 0])
+
+
 async def test_a_worker_follows_into_an_epoch_that_another_one_opened(stage: Stage) -> None:
     events = mails(0, 30)
     async with stage.running() as worker:
@@ -394,7 +406,7 @@ async def test_what_retention_took_is_told_and_work_goes_on(stage: Stage) -> Non
 
     told = await stage.told()
     assert unique_ids(told) == once(*events[:30], *events[60:])
-    assert stamps(told) == [-1, 0, 1, 2, 6, 7, 8, 9]
+    assert stamps(told) == [-1, 0, 1, 2, 2, 6, 7, 8, 9]
     (loss,) = told.rows(Outbox.LOSSES)
     assert (loss["shard"], loss["first"], loss["last"]) == (0, 3, 5)
 
