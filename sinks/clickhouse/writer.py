@@ -8,6 +8,7 @@ parts in the same way each time, hence the settings below.
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,11 @@ from sinks.position import Bounds, Position
 from sinks.settings import ClickHouseConnection
 from sinks.writer import Stored
 from streams.contracts.clock import Clock, SystemClock, rfc3339
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 INSERT_SETTINGS: Mapping[str, Any] = {
     # The token counts for what the materialized views write, too.
@@ -73,7 +79,7 @@ class ClickHouseWriter:
         self,
         *,
         connection: ClickHouseConnection,
-        compression: Literal["none", "lz4", "zstd"] = "none",
+        compression: Literal["none", "lz4", "zstd"] = "zstd",
         limits: Limits = NOTHING,
         inbox: str = "inbox",
         put_aside: Callable[[], None] = lambda: None,
@@ -231,9 +237,9 @@ class ClickHouseWriter:
             case "none":
                 return lines, None
             case "lz4":
-                return bytes(await asyncio.to_thread(cramjam.lz4.compress, lines)), "lz4"
+                return bytes(await asyncio.to_thread(cramjam.lz4.compress, lines, 0)), "lz4"
             case "zstd":
-                return bytes(await asyncio.to_thread(cramjam.zstd.compress, lines, 1)), "zstd"
+                return await asyncio.to_thread(zstd.compress, lines, 1), "zstd"
 
 
 def _microseconds(moment: datetime) -> int:

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import cramjam
 import orjson
 import psutil
 
@@ -66,7 +67,11 @@ class Server:
         ):
             token = {"insert_deduplication_token": f"{table}:{self._written}"}
             await self._client.raw_insert(
-                table, insert_block=lines, fmt="JSONEachRow", settings={**self._settings, **token}
+                table,
+                insert_block=bytes(cramjam.zstd.compress(lines, 1)),
+                fmt="JSONEachRow",
+                settings={**self._settings, **token},
+                compression="zstd",
             )
 
     async def stop(self) -> None:

@@ -118,7 +118,7 @@ class ClickHouseProxy:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:
         """Serve."""
-        runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1)
+        runner = web.ServerRunner(web.Server(self._serve, auto_decompress=False), shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import pytest
 import pytest_asyncio
@@ -66,10 +67,15 @@ async def tables(connection: ClickHouseConnection) -> AsyncIterator[Tables]:
 
 @asynccontextmanager
 async def writing(
-    connection: ClickHouseConnection, *, inserts: int = 10**9, before: bool = True, limits: Limits = LOOSE
+    connection: ClickHouseConnection,
+    *,
+    inserts: int = 10**9,
+    before: bool = True,
+    limits: Limits = LOOSE,
+    compression: Literal["none", "zstd"] = "zstd",
 ) -> AsyncIterator[ClickHouseWriter]:
     """Open a writer as the sink does, for partition 0."""
-    writer = MortalWriter(connection=connection, limits=limits, inbox="mail.inbox")
+    writer = MortalWriter(connection=connection, limits=limits, inbox="mail.inbox", compression=compression)
     writer.left, writer.before = inserts, before
     await writer.open(0)
     try:
@@ -308,10 +314,10 @@ async def limited(
 async def through(
     clickhouse: EmbeddedClickHouse, connection: ClickHouseConnection, fault: Fault
 ) -> AsyncIterator[ClickHouseWriter]:
-    """Open a writer whose inserts go through a proxy."""
+    """Open a writer whose inserts go through a proxy, which sees the rows as they are."""
     async with (
         ClickHouseProxy(target=clickhouse.url, fault=fault).running() as proxy,
-        writing(connection.model_copy(update={"port": proxy.port})) as writer,
+        writing(connection.model_copy(update={"port": proxy.port}), compression="none") as writer,
     ):
         yield writer
 
