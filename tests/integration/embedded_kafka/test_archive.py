@@ -24,12 +24,21 @@ from deploy.embedded.kafka.archive import (
 from deploy.embedded.kafka.jars import class_path, default_cache
 
 
-async def test_a_broker_writes_the_archive_that_another_one_starts_from(tmp_path: Path) -> None:
-    archive = tmp_path / "classes.aot"
-    maker = EmbeddedKafka(data=tmp_path / "maker", archive_to=archive)
-    await maker.start()
-    await maker.stop(120)
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that a broker wrote, whatever lies in the user's cache."""
+    folder = tmp_path_factory.mktemp("archive")
 
+    async def make() -> None:
+        maker = EmbeddedKafka(data=folder / "maker", archive_to=folder / "classes.aot")
+        await maker.start()
+        await maker.stop(120)
+
+    asyncio.run(make())
+    return folder / "classes.aot"
+
+
+async def test_a_broker_writes_the_archive_that_another_one_starts_from(tmp_path: Path, archive: Path) -> None:
     jars = class_path(cache=default_cache())
     command = jvm.broker_command(
         jars, heap="256m", log=tmp_path / "log", temporary=tmp_path, archive=jvm.read_archive(archive)
@@ -41,23 +50,27 @@ async def test_a_broker_writes_the_archive_that_another_one_starts_from(tmp_path
     assert process.returncode == 0, said.decode()
 
 
+def in_its_head(archive: Path) -> bytes:
+    right = bytearray(archive.read_bytes())
+    right[100:102] = b"zz"
+    return bytes(right)
+
+
 @pytest.mark.parametrize("damage", ["foreign", "in its head"])
-async def test_an_archive_that_java_cannot_use_is_deleted(tmp_path: Path, damage: str) -> None:
+async def test_an_archive_that_java_cannot_use_is_deleted(tmp_path: Path, archive: Path, damage: str) -> None:
     """It goes on without one that it does not know, and crashes over one that it takes for whole."""
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "jars").symlink_to(default_cache() / "jars")
-    archive = archive_path(class_path(cache=cache), cache=cache)
-    archive.parent.mkdir()
-    right = bytearray(archive_path(class_path(cache=default_cache()), cache=default_cache()).read_bytes())
-    right[100:102] = b"zz"
-    archive.write_bytes(b"foreign" if damage == "foreign" else right)
+    damaged = archive_path(class_path(cache=cache), cache=cache)
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"foreign" if damage == "foreign" else in_its_head(archive))
 
     broker = EmbeddedKafka(data=tmp_path / "kafka", cache=cache)
     with contextlib.suppress(ServerFailedError):
         await broker.start()
-    assert not archive.exists()
-    assert archive.with_suffix(".failed").exists()
+    assert not damaged.exists()
+    assert damaged.with_suffix(".failed").exists()
     if broker.pid is None:
         await broker.start()
     await broker.stop(30)
