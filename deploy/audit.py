@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from deploy.arrivals import located
@@ -162,7 +162,7 @@ class Books:
     lost: tuple[Mapping[str, Any], ...] = ()
     """The first spans."""
     emptied: tuple[int, ...] = ()
-    """Shards of which the tables know nothing, although the sink has brought something of them."""
+    """Shards of which the tables lack something that the sink has brought: see `sinks.writer.Stored.has_lost`."""
     topics: tuple[str, ...] = ()
     """What the public topics hold otherwise than the tables; a sentence each."""
 
@@ -290,20 +290,21 @@ async def read_tables(settings: Settings, positions: tuple[Stage, ...], span: Sp
 async def _emptied(tables: Tables, positions: tuple[Stage, ...]) -> tuple[int, ...]:
     """Compare what the sink says that it has brought with what the tables know of: the same nothing would balance."""
     (latest,) = await tables.rows(GENERATION)
-    stored = {
-        row["shard"]: Stored(generation=latest["generation"], position=Position(offset=0))
-        for row in await tables.rows(BLOCKS)
-    }
+    with_blocks = {row["shard"] for row in await tables.rows(BLOCKS)}
     reached: dict[int, dict[str, int]] = {}
     for row in await tables.rows(REACHED):
         reached.setdefault(row["shard"], {})[row["epoch"]] = int(row["stamp"])
-    nothing = Stored(generation=latest["generation"])
+
+    def stored(shard: int) -> Stored:
+        position = Position(offset=0) if shard in with_blocks else None  # which one makes no difference here
+        return Stored(generation=latest["generation"], position=position, reached=reached.get(shard, {}))
+
     return tuple(
         shard
         for stage in positions
         if stage.name == "sink-clickhouse"
         for shard, committed in sorted(stage.positions.items())
-        if replace(stored.get(shard, nothing), reached=reached.get(shard, {})).has_lost(committed)
+        if stored(shard).has_lost(committed)
     )
 
 

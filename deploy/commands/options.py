@@ -69,7 +69,8 @@ class Invocation:
 
         Raises:
             ConfigurationError: they cannot be used.
-            TodokeError: a data folder was named, nothing runs there, and not all addresses are set.
+            TodokeError: nothing runs in the data folder that --data named; or in one that was named otherwise, and
+                something that the command needs has no address.
         """
         run = None if own else DataFolder(self.data).running()
         if run is None and self.given_data is not None and not (own or idle):

@@ -25,7 +25,12 @@ SPREAD_FORM = 2
 """Of a record that means something only together with others, see `streams.ahead`. Who knows nothing of that would take
 it for a whole one and lose what the others say, so it has a form that such a version refuses."""
 
-FORM_HEADER = ("form", b"record/1")
+
+def _form_header(form: bytes) -> tuple[str, bytes]:
+    return ("form", b"record/" + form)
+
+
+FORM_HEADER = _form_header(b"%d" % FORM)
 """The Kafka record header that names the form to whoever looks at the topic with other tools."""
 
 
@@ -47,7 +52,7 @@ class Record:
 def form_header(value: bytes) -> tuple[str, bytes]:
     """Give the Kafka record header of a record that `encode` wrote."""
     begin = len(b'{"form":')
-    return ("form", b"record/" + value[begin : value.index(b",", begin)])
+    return _form_header(value[begin : value.index(b",", begin)])
 
 
 def encode(header: Mapping[str, Any], sections: Mapping[str, bytes], form: int = FORM) -> bytes:
