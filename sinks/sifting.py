@@ -5,7 +5,7 @@ becomes a dead letter.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -59,7 +59,7 @@ def sift(
         BreakerError: too much cannot be published.
     """
     found: dict[str, list[Publication]] = {channel.topic: [] for channel in channels}
-    letters: list[Publication] = []
+    aside: list[Publication] = []
     for channel in channels:
         for record in block.records:
             for number, line in enumerate(record.section(channel.section).splitlines(keepends=True)):
@@ -83,12 +83,13 @@ def sift(
                         "partition": block.partition,
                         "offset": record.header["stamp"],
                     }
-                    letters += _letters(line.rstrip(b"\n"), known)
-    found[dead_letters] += letters
+                    aside += letters(line.rstrip(b"\n"), known)
+    found[dead_letters] += aside
     return found
 
 
-def _letters(line: bytes, known: dict[str, object]) -> Iterable[Publication]:
+def letters(line: bytes, known: Mapping[str, object]) -> Iterable[Publication]:
+    """Make the dead letters of a line, with what is known of it in the headers."""
     parts = max(1, -(-len(line) // PART_LIMIT))
     for part in range(parts):
         headers = {**known, "part": part, "parts": parts}

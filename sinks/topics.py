@@ -2,6 +2,7 @@
 
 1. *Take over*: start a producer with the partition's own transactional id. Kafka takes back what a former owner left
    open and refuses whatever it still sends. Only then is the committed position read: it cannot change any more.
+   Where Kafka has lost it, what was published tells it: `sinks.published`.
 2. *Begin* a transaction for a block.
 3. *Publish* its records, partition *n* of the outbox into partition *n* of each topic (modulo the number of its
    partitions), so that all of a message stay in one partition, in order.
@@ -34,6 +35,7 @@ from sinks.group import OutboxGroup
 from sinks.position import Bounds, Position
 from sinks.producer import abandon, fill, look_at, start_producer
 from sinks.publication import Publication
+from sinks.published import Published
 from sinks.settings import TopicsSinkSettings
 from sinks.sifting import UNPUBLISHABLE, Channel, sift
 from streams.contracts.clock import Clock, SystemClock
@@ -73,6 +75,7 @@ class TransactionDelivery:
         self._clock = clock or SystemClock()
         self._producers: dict[int, AIOKafkaProducer] = {}
         self._topics = topics
+        self._published = Published(kafka, topics.inbox.name, settings)
         self._limits = Limits(run=settings.dead_letter_run, ratio=settings.dead_letter_ratio)
         self._put_aside = put_aside
         self._tallies: dict[int, Tally] = {}
@@ -92,7 +95,11 @@ class TransactionDelivery:
         except KafkaError as error:
             raise UnreachableError(f"no transactions for partition {partition}: {error!r}") from error
         self._producers[partition] = producer
-        position = (await self._group.committed([partition])).get(partition)
+        try:
+            position = (await self._group.committed([partition])).get(partition) or await self._recognise(partition)
+        except BaseException:
+            await self.release([partition])
+            raise
         self._tallies[partition] = Tally(*position.refusals) if position else Tally()
         return position
 
@@ -114,6 +121,42 @@ class TransactionDelivery:
         producers = [self._producers.pop(partition, None) for partition in partitions]
         await asyncio.gather(*(abandon(producer) for producer in producers if producer is not None))
 
+    async def _recognise(self, partition: int) -> Position | None:
+        """Find a position that is lost, and commit it; ``None`` where nothing that the outbox holds was published."""
+        producer = self._producers[partition]
+        try:
+            events, letters = [
+                TopicPartition(topic.name, await _target(producer, topic.name, partition))
+                for topic in (self._topics.events, self._topics.deadletter)
+            ]
+            place = TopicPartition(self._group.topic, partition)
+            is_published, position = await self._published.position(place, events, letters)
+            if position is not None:
+                logger.warning(
+                    "Partition %d: its position is lost; what was published up to stamp %s is recognised",
+                    partition,
+                    position.stamp,
+                )
+                await producer.begin_transaction()
+                await self._move(producer, partition, position)
+                await producer.commit_transaction()
+            elif is_published:
+                logger.warning(
+                    "Partition %d: there is no position, and nothing that was published is in the outbox; it is"
+                    " published from its beginning",
+                    partition,
+                )
+        except KafkaError as error:
+            raise UnreachableError(f"the position of partition {partition} is not found: {error!r}") from error
+        return position
+
+    async def _move(self, producer: AIOKafkaProducer, partition: int, position: Position) -> None:
+        """Put a position into the transaction."""
+        place = TopicPartition(self._group.topic, partition)
+        await producer.send_offsets_to_transaction(
+            {place: OffsetAndMetadata(position.offset, position.metadata())}, self._group.name
+        )
+
     async def _publish(self, block: Block) -> None:
         producer = self._producers.get(block.partition)
         if producer is None:
@@ -129,11 +172,8 @@ class TransactionDelivery:
                 logger.warning("Partition %d: a block was published line by line: %r", block.partition, error)
                 await self._fill(producer, block, sifted)
             # 5. Move
-            place = TopicPartition(self._group.topic, block.partition)
             after = replace(block.after, refusals=(tally.run, tally.rows, tally.refused))
-            await producer.send_offsets_to_transaction(
-                {place: OffsetAndMetadata(after.offset, after.metadata())}, self._group.name
-            )
+            await self._move(producer, block.partition, after)
             # 6. Commit
             await producer.commit_transaction()
             self._tallies[block.partition] = tally
@@ -155,7 +195,7 @@ class TransactionDelivery:
         # 3. Publish
         sent = []
         for topic, publications in contents:
-            target = block.partition % len(await producer.partitions_for(topic))
+            target = await _target(producer, topic, block.partition)
             for batch in self._batches(producer, publications):
                 future = await producer.send_batch(batch, topic, partition=target)
                 future.add_done_callback(look_at)
@@ -190,3 +230,8 @@ class TransactionDelivery:
             batch = producer.create_batch()
             first = fill(batch, chain((first,), coming), now)
             yield batch
+
+
+async def _target(producer: AIOKafkaProducer, topic: str, partition: int) -> int:
+    """Tell the partition of a topic into which an outbox partition is published."""
+    return partition % len(await producer.partitions_for(topic))

@@ -33,7 +33,9 @@ PARTITIONS = 4
 Records = list[ConsumerRecord[bytes | None, bytes | None]]
 
 
-async def consume(place: Place, *names: str, isolation: str = "read_committed") -> Records:
+async def consume(
+    place: Place, *names: str, isolation: str = "read_committed", partitions: int = PARTITIONS
+) -> Records:
     """Read topics to their ends, as a consumer that somebody else wrote."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=place.kafka.bootstrap_servers,
@@ -43,7 +45,7 @@ async def consume(place: Place, *names: str, isolation: str = "read_committed") 
     )
     await consumer.start()
     try:
-        places = [TopicPartition(name, partition) for name in names for partition in range(PARTITIONS)]
+        places = [TopicPartition(name, partition) for name in names for partition in range(partitions)]
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
         records: Records = []
