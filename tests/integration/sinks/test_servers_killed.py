@@ -51,7 +51,7 @@ async def own_kafka(tmp_path: Path) -> AsyncIterator[EmbeddedKafka]:
 async def test_a_wrong_password_is_told(tmp_path: Path) -> None:
     async with EmbeddedClickHouse(data=tmp_path / "clickhouse", password="right") as server:
         wrong = ClickHouseConnection(port=server.port, password=SecretStr("wrong"))
-        with pytest.raises(ConfigurationError, match=r"check clickhouse\.user, its password"):
+        with pytest.raises(ConfigurationError, match=r"set clickhouse\.user and clickhouse\.password"):
             await migrate(wrong)
 
         await migrate(wrong.model_copy(update={"password": SecretStr("right")}))
