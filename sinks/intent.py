@@ -86,7 +86,7 @@ class IntentDelivery:
             offset,
             stored.stamp,
         )
-        return replace(stored, offset=offset, intent=None)
+        return replace(stored, offset=offset, intent=None, known=known.reached)
 
     async def report(self, partition: int, hole: Bounds) -> None:
         """Write the hole down in the store."""

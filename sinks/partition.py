@@ -78,6 +78,7 @@ class PartitionReader:
         """So many records do not count that this may be another log: it is to be read from its beginning, once."""
         self._limits = limits
         self._chain = position.chain()
+        self._known = position.known
         self._delivered = position
         self._intent = position.intent
         self._entries: deque[_Entry] = deque()
@@ -127,7 +128,7 @@ class PartitionReader:
             self._chain = Chain()  # nothing stands before it, whatever was read before
         before = Position.at(offset, self._chain)
         is_first = self._chain.stamp is None and offset > self.begin and not founds
-        counts = self._chain.follow(link)
+        counts = self._follow(link)
         if is_first:
             self._chain.linked = False  # in the middle of a log even what founds an epoch may be a stray
         self.expected = offset + 1
@@ -142,6 +143,15 @@ class PartitionReader:
         self._entries.append(_Entry(offset, record if counts else None, before, after, events, size))
         self.waiting_bytes += size
         self.waiting_events += events
+
+    def _follow(self, link: Link) -> bool:
+        """Follow the chain; an epoch of which the destination has something goes on behind that."""
+        counts = self._chain.follow(link)
+        known = self._known.get(link.epoch) if counts and link.founding else None
+        if known is None or known < link.stamp:
+            return counts
+        self._chain.stamp = known
+        return False
 
     def _pass_over(self, offset: int) -> None:
         """Count a record that is none of todoke's, and have it covered by a block, unless it stands behind a hole."""

@@ -1,7 +1,8 @@
 """Where a sink is in a partition of the outbox, and how it is written down with a committed offset."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Self
 
 from streams.contracts.chain import Chain
@@ -44,6 +45,9 @@ class Position:
 
     reached: tuple[str, int] | None = None
     """Epoch and stamp of a block that the tables are known to have: what they have may come further, never less far."""
+
+    known: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """The last stamp of each epoch that the destination says to have; it is asked for them, so none is written down."""
 
     refusals: tuple[int, int, int] = (0, 0, 0)
     """How much was refused of late, where that is remembered with the position: a `sinks.breaker.Tally`."""

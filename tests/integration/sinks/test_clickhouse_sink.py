@@ -348,3 +348,18 @@ async def set_back(place: Place, positions: Mapping[int, Position] | None = None
         else:
             to = {places[of]: OffsetAndMetadata(one.offset, one.metadata()) for of, one in positions.items()}
             await consumer.commit(to)
+
+
+async def test_positions_are_lost_while_the_log_holds_two_epochs(place: Place, log: OutboxLog, tables: Tables) -> None:
+    written = await write(log, 40)
+    await drain(place.clickhouse_role())
+    for partition in range(PARTITIONS):
+        await log.found(partition, previous=log.last[partition].stamp)
+    written = await write(log, 200, start=written)
+    await drain(place.clickhouse_role(block_events=30))
+
+    await set_back(place)
+    written = await write(log, 40, start=written)
+    await drain(place.clickhouse_role(block_events=50))
+
+    assert await counted(tables) == each(written)

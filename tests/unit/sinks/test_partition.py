@@ -60,6 +60,18 @@ def stamps(blocks: Sequence[Block]) -> list[int]:
     return [one.header["stamp"] for block in blocks for one in block.records]
 
 
+def test_epochs_that_the_destination_has_go_on_behind_what_it_has() -> None:
+    one = chain(4)
+    two = chain(4, founding("two", stamp=2, previous=2))
+    stored = Position(offset=0, epoch="two", stamp=4, linked=True, known={"one": 2, "two": 4})
+
+    assert stamps(blocks_of(feed(reader(stored), [*one, *two]))) == [5]
+    # The first epoch alone went on elsewhere: the log came back from a copy of before the second one.
+    assert stamps(blocks_of(feed(reader(stored), [*one, following(one[-1])]))) == [3]
+    # Of an epoch that is not known everything is new.
+    assert stamps(blocks_of(feed(reader(stored), chain(2, founding("three"))))) == [-1, 0]
+
+
 def test_a_block_holds_everything_that_waits() -> None:
     target = feed(reader(), chain(4))
 
