@@ -110,22 +110,23 @@ def test_the_archive_is_of_these_jars_and_this_runtime(tmp_path: Path) -> None:
     assert archive_path([jar], cache=tmp_path) != before
 
 
+def keep_another(folder: Path, number: int) -> None:
+    made = folder / "made"
+    made.write_bytes(b"")
+    os.utime(made, (number, number))
+    keep(made, folder / "classes" / f"{number}.aot")
+
+
 def test_only_the_latest_archives_are_kept(tmp_path: Path) -> None:
     for number in range(KEPT + 3):
-        made = tmp_path / "made"
-        made.write_bytes(b"")
-        os.utime(made, (number, number))
-        keep(made, tmp_path / "classes" / f"{number}.aot")
+        keep_another(tmp_path, number)
     kept = sorted(path.name for path in (tmp_path / "classes").iterdir())
     assert kept == [f"{number}.aot" for number in range(2, KEPT + 3)]
 
 
 def test_an_archive_that_is_used_stays(tmp_path: Path) -> None:
     for number in range(KEPT + 3):
-        made = tmp_path / "made"
-        made.write_bytes(b"")
-        os.utime(made, (number, number))
-        keep(made, tmp_path / "classes" / f"{number}.aot")
+        keep_another(tmp_path, number)
         note_use(tmp_path / "classes" / "0.aot")
     assert (tmp_path / "classes" / "0.aot").exists()
     assert not (tmp_path / "classes" / "1.aot").exists()

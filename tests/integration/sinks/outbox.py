@@ -56,6 +56,24 @@ def lifecycle_line(of: Event, events: int = 1) -> bytes:
     ).encode()
 
 
+def letter(number: int) -> dict[str, object]:
+    """Make a dead letter that ingest found, of a body of two bytes."""
+    return {
+        "receipt": "0a",
+        "number": number,
+        "part": 0,
+        "parts": 1,
+        "source": "cmc",
+        "reason": "body_unreadable",
+        "detail": "",
+        "topic": "",
+        "partition": -1,
+        "offset": -1,
+        "version": "1",
+        "raw_base64": "/wA=",
+    }
+
+
 def lines(values: Sequence[Any]) -> bytes:
     """Write values as newline-delimited JSON; bytes stand for themselves."""
     return b"".join(

@@ -18,26 +18,9 @@ from streams.contracts.sections import Outbox
 from streams.contracts.topics import topics
 from tests.eventually import eventually
 from tests.integration.sinks.conftest import SETTINGS
-from tests.integration.sinks.outbox import OutboxLog, draw_name, event, lines, sections_of
+from tests.integration.sinks.outbox import OutboxLog, draw_name, event, letter, lines, sections_of
 from tests.integration.sinks.running import Place, drain
 from tests.integration.sinks.test_topics_sink import PARTITIONS, consume, expected_ids, ids, write
-
-
-def letter(number: int) -> dict[str, object]:
-    return {
-        "receipt": "0a",
-        "number": number,
-        "part": 0,
-        "parts": 1,
-        "source": "cmc",
-        "reason": "body_unreadable",
-        "detail": "",
-        "topic": "",
-        "partition": -1,
-        "offset": -1,
-        "version": "1",
-        "raw_base64": "/wA=",
-    }
 
 
 async def assert_exactly_once(place: Place, *, events: int, letters: int = 0) -> None:

@@ -44,28 +44,13 @@ async def test_all_positions_are_lost(place: Place, log: OutboxLog, tables: Tabl
     assert await counted(tables) == each(written)
 
 
-async def test_the_last_positions_are_lost(place: Place, log: OutboxLog, tables: Tables) -> None:
+@pytest.mark.parametrize("founds", [False, True], ids=["one epoch", "a later epoch"])
+async def test_the_last_positions_are_lost(place: Place, log: OutboxLog, tables: Tables, *, founds: bool) -> None:
     """As with the power of Kafka's machine."""
     written = await write(log, 40)
     await drain(place.clickhouse_role())
     await tables.do(CLOCK_WAS_AHEAD)
-    written = await write(log, 40, start=written)
-    await drain(place.clickhouse_role())
-    kept = await positions(place)
-    written = await write(log, 160, start=written)
-    await drain(place.clickhouse_role(block_events=20))
-
-    await set_back(place, kept)
-    await drain(place.clickhouse_role(block_events=50))
-
-    assert await counted(tables) == each(written)
-
-
-async def test_the_last_positions_of_a_later_epoch_are_lost(place: Place, log: OutboxLog, tables: Tables) -> None:
-    written = await write(log, 40)
-    await drain(place.clickhouse_role())
-    await tables.do(CLOCK_WAS_AHEAD)
-    for partition in range(PARTITIONS):
+    for partition in range(PARTITIONS) if founds else ():
         await log.found(partition, previous=log.last[partition].stamp)
     written = await write(log, 40, start=written)
     await drain(place.clickhouse_role())

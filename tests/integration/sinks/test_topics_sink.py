@@ -26,7 +26,7 @@ from streams.contracts.codec import encode
 from streams.contracts.dead_letter import PART_LIMIT
 from streams.contracts.sections import Outbox
 from tests.eventually import eventually
-from tests.integration.sinks.outbox import OutboxLog, event, lifecycle_line, lines, sections_of
+from tests.integration.sinks.outbox import OutboxLog, event, letter, lifecycle_line, lines, sections_of
 from tests.integration.sinks.running import Place, drain, running
 
 PARTITIONS = 4
@@ -89,24 +89,10 @@ async def test_every_section_reaches_its_topic(topics_place: Place, log: OutboxL
         "until": None,
         "event": "0f",
     }
-    letter = {
-        "receipt": "0a",
-        "number": 0,
-        "part": 0,
-        "parts": 1,
-        "source": "cmc",
-        "reason": "body_unreadable",
-        "detail": "",
-        "topic": "",
-        "partition": -1,
-        "offset": -1,
-        "version": "1",
-        "raw_base64": "/wA=",
-    }
     sections = {
         **sections_of([event(1), event(2)]),
         Outbox.SUPPRESSIONS.value: lines([blocked, {**blocked, "blocked": False}]),
-        Outbox.DEAD_LETTERS.value: lines([letter]),
+        Outbox.DEAD_LETTERS.value: lines([letter(0)]),
     }
     await log.answer(3, sections)
 
