@@ -21,7 +21,7 @@ async def make_ready(settings: Settings) -> None:
         TodokeError: one of them does not answer, or is not what this version can work with.
     """
     states, applied = await asyncio.gather(
-        ensure_topics(settings.kafka, settings.topics, create=True, set_time=True, patience=KAFKA_PATIENCE),
+        ensure_topics(settings.kafka, settings.topics, create=True, update=True, patience=KAFKA_PATIENCE),
         migrations.migrate(settings.clickhouse),
     )
     check_shards(states, settings.topics.shards)

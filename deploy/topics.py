@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from deploy.topic_setting import set_on_topics
 from streams.contracts.clock import Clock, Deadline, SystemClock
 from streams.contracts.errors import TodokeError
 from streams.contracts.kafka import KafkaConnection
-from streams.contracts.topics import BROKERS_TIME, Topic
+from streams.contracts.topics import KAFKAS_DEFAULTS, Topic
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,8 @@ class TopicState:
     """It was made just now."""
     differences: tuple[str, ...]
     """Sentences on what is other than it should be."""
-    has_writers_time: bool
-    """Its records carry the time of whoever writes them."""
+    lacks: Mapping[str, str]
+    """Settings that it does not have since an earlier version made it."""
 
 
 async def ensure_topics(
@@ -49,20 +50,20 @@ async def ensure_topics(
     settings: TopicsSettings,
     *,
     create: bool,
-    set_time: bool = False,
+    update: bool = False,
     patience: float = 10.0,
     clock: Clock | None = None,
 ) -> list[TopicState]:
     """Compare all topics with what the settings ask for, and make the missing ones if wanted.
 
-    Existing topics are changed in nothing but their records' time, if wanted: more partitions would send a message's
-    events to another shard than its history, and what else differs may be meant so.
+    Existing topics are changed in nothing but what earlier versions did not set, if wanted: more partitions would send
+    a message's events to another shard than its history, and what else differs may be meant so.
 
     Args:
         connection: where Kafka is.
         settings: what to ask for.
         create: make what is missing.
-        set_time: have the records of existing topics carry the broker's time from now on, as those of new ones do.
+        update: give existing topics what they lack since an earlier version made them.
         patience: seconds to wait for a broker that does not answer yet.
         clock: for the patience.
 
@@ -77,12 +78,11 @@ async def ensure_topics(
             async with asyncio.timeout(max(1.0, deadline.remaining())), admin_client(connection) as client:
                 created |= await _create_missing(client, settings) if create else frozenset()
                 states = await _compare(client, settings, created)
-                if set_time and not changed:
-                    changed = await _set_time(client, [state.name for state in states if state.has_writers_time])
+                if update and not changed:
+                    changed = await _update(client, states)
                 # What was made or changed just now may take a moment until every broker knows all of it.
                 fresh = (
-                    state.has_writers_time if state.name in changed else state.created and state.differences
-                    for state in states
+                    state.lacks if state.name in changed else state.created and state.differences for state in states
                 )
                 if not any(fresh) or not deadline.remaining():
                     return states
@@ -133,17 +133,21 @@ async def _create_missing(client: AIOKafkaAdminClient, settings: TopicsSettings)
     return frozenset(created)
 
 
-async def _set_time(client: AIOKafkaAdminClient, topics: list[str]) -> frozenset[str]:
-    if not topics:
-        return frozenset()
-    ((key, value),) = BROKERS_TIME.items()
-    try:
-        changed = await set_on_topics(client, topics, key, value)
-    except IncompatibleBrokerVersion:
-        return frozenset()
-    if changed:
-        logger.info("set %s = %s on %s, which were made before", key, value, ", ".join(sorted(changed)))
-    return changed
+async def _update(client: AIOKafkaAdminClient, states: Sequence[TopicState]) -> frozenset[str]:
+    lacking = defaultdict[tuple[str, str], list[str]](list)
+    for state in states:
+        for setting in state.lacks.items():
+            lacking[setting].append(state.name)
+    updated: frozenset[str] = frozenset()
+    for (key, value), topics in lacking.items():
+        try:
+            changed = await set_on_topics(client, topics, key, value)
+        except IncompatibleBrokerVersion:
+            break
+        if changed:
+            logger.info("set %s = %s on %s, which were made before", key, value, ", ".join(sorted(changed)))
+        updated |= changed
+    return updated
 
 
 def _new(topic: Topic, settings: TopicsSettings) -> NewTopic:
@@ -170,10 +174,18 @@ async def _compare(client: AIOKafkaAdminClient, settings: TopicsSettings, create
             differences=tuple(
                 _differences(topic, settings, partitions.get(topic.name, 0), configs.get(topic.name, {}))
             ),
-            has_writers_time=topic.name in configs and not BROKERS_TIME.items() <= configs[topic.name].items(),
+            lacks=_lacks(topic, configs.get(topic.name, {})),
         )
         for topic in wanted
     ]
+
+
+def _lacks(topic: Topic, config: Mapping[str, str]) -> Mapping[str, str]:
+    return {
+        key: topic.config[key]
+        for key, default in KAFKAS_DEFAULTS.items()
+        if key in topic.config and config.get(key) == default
+    }
 
 
 async def _configs(client: AIOKafkaAdminClient, topics: list[Topic]) -> dict[str, dict[str, str]]:

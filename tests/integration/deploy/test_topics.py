@@ -13,6 +13,7 @@ from deploy.settings import TopicsSettings
 from deploy.topics import ensure_topics
 from streams.contracts.errors import ConfigurationError
 from streams.contracts.kafka import KafkaConnection
+from streams.contracts.topics import Topic
 from tests.eventually import eventually
 
 NOBODY = KafkaConnection(bootstrap_servers="127.0.0.1:1")
@@ -52,22 +53,25 @@ async def test_what_differs_is_told_and_left_as_it_is(connection: KafkaConnectio
     assert not states[f"{topic_prefix}events"].differences
 
 
-async def test_topics_that_were_made_before_get_the_brokers_time_and_keep_everything_else(
+async def test_topics_that_were_made_before_get_what_they_lack_and_keep_everything_else(
     connection: KafkaConnection, topic_prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     settings = TopicsSettings(prefix=topic_prefix, shards=1, replication_factor=1)
-    inbox, outbox, *_ = settings.topics().all()
+    inbox, outbox, _, lifecycles, suppressions, _ = settings.topics().all()
+    meant = {**suppressions.config, "min.compaction.lag.ms": "60000"}
     async with admin_client(connection) as admin:
         await admin.create_topics(
             [
                 NewTopic(inbox.name, 1, 1, topic_configs={"retention.ms": "86400000", "segment.bytes": "1048576"}),
                 NewTopic(outbox.name, 1, 1, topic_configs=outbox.config),
+                NewTopic(lifecycles.name, 1, 1, topic_configs={"cleanup.policy": "compact"}),
+                NewTopic(suppressions.name, 1, 1, topic_configs=meant),
             ]
         )
 
-        async def configured() -> dict[str, str]:
-            resource = ConfigResource(ConfigResourceType.TOPIC, inbox.name)
+        async def configured(topic: Topic = inbox) -> dict[str, str]:
+            resource = ConfigResource(ConfigResourceType.TOPIC, topic.name)
             response: Any
             (response,) = await admin.describe_configs([resource])
             return {entry[0]: entry[1] for entry in response.resources[0][4]}
@@ -76,12 +80,15 @@ async def test_topics_that_were_made_before_get_the_brokers_time_and_keep_everyt
         states = {state.name: state for state in await ensure_topics(connection, settings, create=True)}
         assert any("message.timestamp.type = CreateTime" in text for text in states[inbox.name].differences)
         assert await configured() == before
-        states = {state.name: state for state in await ensure_topics(connection, settings, create=True, set_time=True)}
+        states = {state.name: state for state in await ensure_topics(connection, settings, create=True, update=True)}
         assert await configured() == {**before, "message.timestamp.type": "LogAppendTime"}
+        updated = await configured(lifecycles)
+        assert (updated["message.timestamp.type"], updated["min.compaction.lag.ms"]) == ("LogAppendTime", "3600000")
+        assert (await configured(suppressions))["min.compaction.lag.ms"] == "60000", "it may be meant so"
 
     (difference,) = states[inbox.name].differences
     assert "retention.ms = 86400000" in difference, "it may be meant so"
-    assert f"set message.timestamp.type = LogAppendTime on {inbox.name}, which" in caplog.text
+    assert f"set message.timestamp.type = LogAppendTime on {inbox.name}, {lifecycles.name}, which" in caplog.text
 
 
 @pytest.mark.parametrize("wrong", [timedelta(days=-9), timedelta(hours=-2), timedelta(hours=2), timedelta(days=9)])

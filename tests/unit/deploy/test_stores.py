@@ -5,7 +5,7 @@ from deploy.topics import TopicsDifferError, TopicState
 
 
 def state(name: str, partitions: int) -> TopicState:
-    return TopicState(name=name, partitions=partitions, created=False, differences=(), has_writers_time=False)
+    return TopicState(name=name, partitions=partitions, created=False, differences=(), lacks={})
 
 
 @pytest.mark.parametrize(
