@@ -35,6 +35,7 @@ from streams.contracts.errors import TodokeError
 
 logger = logging.getLogger(__name__)
 
+LULL = 0.4  # seconds without a record after which those that wait are not kept for more
 POLL = 0.2  # seconds that one look for records takes at most, so that a new assignment is seen soon
 IDLE_POLL = 0.05  # seconds between two looks whether everything is delivered
 
@@ -83,6 +84,7 @@ class OutboxConsumer:
         """Counts what was taken away, so that nothing that was begun before is used after."""
         self._round: asyncio.Task[bool | None] | None = None
         self._round_began = float("-inf")
+        self._last_records = float("-inf")
         self._draining = False
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -233,6 +235,7 @@ class OutboxConsumer:
             pauses.reset()
             await self._room.wait()
             polled = await self._group.poll(self._readers, POLL)
+            self._note_lull(polled)
             begins = await self._begins(polled)
             if begins is None:
                 return
@@ -241,6 +244,13 @@ class OutboxConsumer:
                     reader.begin = begins.get(partition, reader.begin)
                     self._feed(reader, records)
             self._note_progress()
+
+    def _note_lull(self, polled: Mapping[int, Any]) -> None:
+        now = self._clock.monotonic()
+        if polled:
+            self._last_records = now
+        elif now - self._last_records >= LULL and self._waiting():
+            self._hurry.set()
 
     def _feed(self, reader: PartitionReader, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:
         ignored, unreadable = reader.ignored, reader.unreadable
@@ -349,7 +359,7 @@ class OutboxConsumer:
         await self._delivery.report(partition, hole)
 
     async def _pace(self) -> None:
-        """Wait until the next round is due: at once after a pause or when a block is full, else in rhythm."""
+        """Wait until the next round is due: in a lull, or when a block is full, or else in rhythm."""
         self._hurry.clear()
         hurry = self._stopping or self._draining or not self._room.is_set()
         remaining = self._round_began + self._interval - self._clock.monotonic()

@@ -78,8 +78,8 @@ class ClickHouseSinkSettings(ReadingSettings):
     """The sink that fills ClickHouse."""
 
     interval: float = Field(default=2.0, ge=0, le=60, description="seconds")
-    """Seconds between the beginnings of two rounds of inserts: more make larger parts and less work for ClickHouse. A
-    single record after a pause is inserted at once."""
+    """Seconds between the beginnings of two rounds of inserts while records keep coming: more make larger parts and
+    less work for ClickHouse. What is there when nothing more comes is inserted at once."""
     concurrency: int = Field(default=2, ge=1, le=64, description="inserts")
     """Partitions that are inserted at a time."""
     compression: Literal["none", "lz4", "zstd"] = "zstd"
@@ -90,8 +90,8 @@ class TopicsSinkSettings(ReadingSettings):
     """The sink that writes the public topics."""
 
     interval: float = Field(default=0.3, ge=0, le=60, description="seconds")
-    """Seconds between the beginnings of two transactions: more make them cheaper. A single record after a pause is
-    published at once."""
+    """Seconds between the beginnings of two transactions while records keep coming: more make them cheaper. What is
+    there when nothing more comes is published at once."""
     block_events: int = Field(default=10_000, ge=1, le=1_000_000, description="events")
     """Events that one transaction of a partition holds; one outbox record may hold more."""
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"

@@ -109,11 +109,13 @@ async def test_everything_in_the_outbox_arrives(place: Place, log: OutboxLog, ta
     assert await tables.rows("select through, abandoned from answered_posts") == [{"through": 7, "abandoned": [3]}]
 
 
-async def test_a_record_that_is_alone_does_not_wait_for_others(place: Place, log: OutboxLog, tables: Tables) -> None:
-    async with running(place.clickhouse_role(interval=30)):
+async def test_what_nothing_follows_does_not_wait_for_more(place: Place, log: OutboxLog, tables: Tables) -> None:
+    async with running(place.clickhouse_role(interval=60)):
         await write(log, 10)
-
         await eventually(lambda: counted(tables), lambda found: found == each(10))
+
+        await write(log, 10, start=10)
+        await eventually(lambda: counted(tables), lambda found: found == each(20))
 
 
 async def test_records_as_large_as_may_be_are_read(place: Place, log: OutboxLog, tables: Tables) -> None:
