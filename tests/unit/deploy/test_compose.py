@@ -18,6 +18,13 @@ TEXT = (Path(__file__).parents[3] / "deploy" / "compose.yaml").read_text(encodin
 VALUES = {name: value.strip('"') for name, value in re.findall(r"^ +([A-Z][A-Z_0-9]+): (.+)$", TEXT, re.MULTILINE)}
 ROLES = {name: value for name, value in VALUES.items() if name.startswith("TODOKE_")}
 ARGUMENTS = [line.replace('"', "").split(", ") for line in re.findall(r"^    command: \[(.+)\]$", TEXT, re.MULTILINE)]
+SERVICES = dict(
+    re.findall(
+        r"^  ([a-z-]+):\n((?:    .*\n|\n)+)",
+        TEXT.partition("\nservices:\n")[2].partition("\nvolumes:\n")[0] + "\n",
+        re.MULTILINE,
+    )
+)
 PORTS = re.findall(r"^ +- (\S+:\d+)$", TEXT, re.MULTILINE)
 
 
@@ -72,3 +79,24 @@ def test_a_role_is_granted_more_time_to_stop_than_it_takes() -> None:
     (grace,) = re.findall(r"^  stop_grace_period: (\d+)s$", TEXT, re.MULTILINE)
 
     assert float(grace) > read(variables=ROLES).settings.stop.deadline
+
+
+def test_the_image_is_built_by_one_service_for_all() -> None:
+    """Builds of one name at the same time end with "already exists", as at the first ``up`` of a current Docker."""
+    assert [name for name, text in SERVICES.items() if re.search(r"^    build:", text, re.MULTILINE)] == ["topics"]
+    assert len(re.findall(r"^ +build:", TEXT, re.MULTILINE)) == 1
+
+
+def test_every_service_is_started_again_when_it_dies() -> None:
+    assert len(SERVICES) == 9
+    assert [
+        name for name, text in SERVICES.items() if not re.search(r"^    (restart: |<<: \*role$)", text, re.MULTILINE)
+    ] == []
+
+
+@pytest.mark.parametrize("name", ["kafka", "clickhouse"])
+def test_a_server_is_healthy_where_the_roles_look_for_it(name: str) -> None:
+    """ClickHouse's image answers on loopback while it prepares its folder, and ends that server before the real one."""
+    (test,) = re.findall(r"^      test: (.+)$", SERVICES[name], re.MULTILINE)
+
+    assert re.search(rf"\b{name}\b[:/]\d+", test)
