@@ -181,7 +181,8 @@ class Shard:
     def _keep_alive(self, work: Work) -> None:
         """Write something once a day, so that retention never takes the record that the chain hangs on."""
         now = self._around.clock.now()
-        is_due = now - work.written_at > REPEAT_AFTER
+        # Written in the future, by Kafka's time or an own clock that was set back: nobody knows how long ago.
+        is_due = not timedelta(0) <= now - work.written_at <= REPEAT_AFTER
         if is_due and not self._suspended and work.state.chain.stamp is not None:
             work.end.append(repeat(work.state))
             work.written_at = now

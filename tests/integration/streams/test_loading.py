@@ -124,14 +124,15 @@ class HandClock:
         return self.now().timestamp()
 
 
-async def test_a_log_in_which_nothing_happens_is_kept_alive(stage: Stage) -> None:
+@pytest.mark.parametrize("later", [timedelta(hours=25), timedelta(days=-9)], ids=["a day later", "set back"])
+async def test_a_log_in_which_nothing_happens_is_kept_alive(stage: Stage, later: timedelta) -> None:
     """Else retention would take the record that everybody continues from."""
     clock = HandClock()
     events = [make_event(message_id=f"{number}@example.com") for number in range(2)]
     await stage.put([make_chunk(events[:1])])
     async with stage.running(clock=clock) as worker:
         await worker.until_idle()
-        clock.ahead = timedelta(hours=25)
+        clock.ahead = later
 
         async def told() -> Told:
             return await stage.told()
