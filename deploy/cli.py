@@ -62,7 +62,7 @@ Exit codes:
   0  done
   1  failed; for audit: the books do not balance
   2  bad configuration or wrong use: trying again changes nothing
-  3  a service does not answer: trying again later may help
+  3  a service does not answer, or a worker or a sink stood still: trying again later may help
   4  up: a part died too often, and everything was stopped
   5  stopping took longer than its deadline; nothing is lost
   130  interrupted by Ctrl-C

@@ -30,13 +30,15 @@ from sinks.partition import Limits, PartitionReader, is_founding
 from sinks.position import Bounds, Position
 from sinks.retry import Pauses
 from sinks.settings import ReadingSettings
+from sinks.watchdog import Doing, Watchdog
 from streams.contracts.clock import Clock, Deadline
-from streams.contracts.errors import TodokeError
+from streams.contracts.errors import StalledError, TodokeError
 
 logger = logging.getLogger(__name__)
 
 LULL = 0.4  # seconds without a record after which those that wait are not kept for more
 POLL = 0.2  # seconds that one look for records takes at most, so that a new assignment is seen soon
+LAST_LOOK = 1.0  # seconds that the watchdog has for ending a look; cancelled, it may leave a connection open
 IDLE_POLL = 0.05  # seconds between two looks whether everything is delivered
 
 
@@ -87,6 +89,9 @@ class OutboxConsumer:
         self._last_records = float("-inf")
         self._draining = False
         self._stopping = False
+        self._polls = False
+        """Records are being waited for."""
+        self._watchdog = Watchdog(group=group, limit=settings.watchdog, doing=self._doing)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -101,7 +106,7 @@ class OutboxConsumer:
         except BaseException:
             await self._group.leave()
             raise
-        self._tasks = [asyncio.create_task(step) for step in (self._read(), self._deliver())]
+        self._tasks = [asyncio.create_task(step) for step in (self._read(), self._deliver(), self._watchdog.run())]
 
     async def wait(self) -> None:
         """Return when the loop was stopped; raise what ended it otherwise."""
@@ -113,9 +118,12 @@ class OutboxConsumer:
     async def stop(self, deadline: Deadline) -> None:
         """Finish the round that was begun, as far as the deadline allows, and leave the group. May be called twice."""
         self._stopping = True
+        self._watchdog.stop()
         self._wake()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=deadline.remaining())
+        if self._tasks and not self._is_stalled:
+            *work, watch = self._tasks
+            await asyncio.wait(work, timeout=deadline.remaining())
+            await asyncio.wait({watch}, timeout=min(LAST_LOOK, deadline.remaining()))
         for task in (self._round, *self._tasks):
             if task is not None and not task.done():
                 task.cancel()
@@ -159,6 +167,16 @@ class OutboxConsumer:
         """Tell whether all assigned partitions are being read, and what is read can be delivered."""
         ends = not self._tasks or any(task.done() for task in self._tasks)
         return not ends and not self._to_open and not self._troubles()
+
+    @property
+    def _is_stalled(self) -> bool:
+        return any(
+            task.done() and not task.cancelled() and isinstance(task.exception(), StalledError) for task in self._tasks
+        )
+
+    def _doing(self) -> Doing:
+        rests = self._polls and not self._to_open and (self._round is None or self._round.done())
+        return Doing(is_waiting=self._delivery.is_waiting, rests=rests)
 
     # 1. Take over
 
@@ -234,7 +252,9 @@ class OutboxConsumer:
                 continue
             pauses.reset()
             await self._room.wait()
+            self._polls = True
             polled = await self._group.poll(self._readers, POLL)
+            self._polls = False
             self._note_lull(polled)
             begins = await self._begins(polled)
             if begins is None:

@@ -10,6 +10,11 @@ from sinks.position import Bounds, Position
 class Delivery(Protocol):
     """A destination together with the memory of what it has. One task at a time calls it, except for `release`."""
 
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether it waits for something that may take any time and is no fault of this process."""
+        ...
+
     async def open(self, partition: int) -> Position | None:
         """Take a partition over, and tell where to go on; ``None`` where nothing was ever delivered.
 

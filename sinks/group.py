@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
@@ -24,17 +27,50 @@ POLL_LIMIT_MS = 24 * 3600 * 1000
 """A sink whose destination is away reads nothing meanwhile and must not leave the group for that; whether it is alive
 is told by its heartbeats."""
 
+ANSWER_LIMIT = 40.0
+"""Seconds that Kafka has for an answer before it is asked again."""
+
+LEAVE_LIMIT = 5.0
+"""Seconds for leaving the group. aiokafka waits on the way for whatever its client is in the middle of."""
+
+SETTLED = ("Stable", "Empty", "Dead")
+"""States of a group that is not being shared out, in Kafka's words; the last one is that of an unknown group."""
+
 
 class OutboxGroup:
     """One member of the group. Nothing is committed that the caller does not ask for."""
 
-    def __init__(self, *, kafka: KafkaConnection, topic: Topic, group: str, settings: ReadingSettings) -> None:
+    def __init__(
+        self,
+        *,
+        kafka: KafkaConnection,
+        topic: Topic,
+        group: str,
+        settings: ReadingSettings,
+        answer_limit: float = ANSWER_LIMIT,
+    ) -> None:
         self.name = group
         self.topic = topic.name
+        self._topic = topic
         self._kafka = kafka
         self._settings = settings
+        self._answer_limit = answer_limit
         self._consumer: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
+
+    def another(self, answer_limit: float) -> Self:
+        """Make one that looks at the same group and shares nothing with this one; it is not connected yet.
+
+        Args:
+            answer_limit: seconds that Kafka has for an answer to it.
+        """
+        return type(self)(
+            kafka=self._kafka,
+            topic=self._topic,
+            group=self.name,
+            settings=self._settings,
+            answer_limit=answer_limit,
+        )
 
     async def connect(self) -> None:
         """Connect, without being a member yet.
@@ -43,7 +79,7 @@ class OutboxGroup:
             UnreachableError: Kafka does not answer.
             ConfigurationError: the outbox does not exist.
         """
-        options = self._kafka.client_options()
+        options = {**self._kafka.client_options(), "request_timeout_ms": int(self._answer_limit * 1000)}
         session_ms = int(self._settings.session_timeout * 1000)
         self._admin = AIOKafkaAdminClient(**options)
         self._consumer = AIOKafkaConsumer(
@@ -85,9 +121,17 @@ class OutboxGroup:
         consumer, self._consumer = self._consumer, None
         admin, self._admin = self._admin, None
         if consumer is not None:
-            with contextlib.suppress(KafkaError):
-                await consumer.stop()
+            _forget_death(consumer._client)  # noqa: SLF001 - nothing public survives it
+            try:
+                async with asyncio.timeout(LEAVE_LIMIT):
+                    await consumer.stop()
+            except TimeoutError:
+                logger.warning("The group %s is left without a word: the client does not end by itself", self.name)
+                await _break_off(consumer)
+            except KafkaError:
+                pass
         if admin is not None:
+            _forget_death(admin._client)  # noqa: SLF001
             with contextlib.suppress(KafkaError):
                 await admin.close()
 
@@ -123,6 +167,45 @@ class OutboxGroup:
             end: int | None = self.consumer.highwater(place)
             return end
         return None
+
+    @property
+    def member(self) -> str:
+        """The id that the group's coordinator has given to this member, empty while it has none."""
+        coordinator: GroupCoordinator | None = self.consumer._coordinator  # noqa: SLF001 - nothing public tells it
+        return "" if coordinator is None else str(coordinator.member_id)
+
+    def read(self, partitions: Iterable[int]) -> Mapping[int, int]:
+        """Tell up to where partitions of this member are read, without asking anybody."""
+        subscription: Any = self.consumer._subscription.subscription  # noqa: SLF001 - what is public may wait for ever
+        if subscription is None or subscription.assignment is None:
+            return {}
+        assignment = subscription.assignment
+        places = {partition: TopicPartition(self.topic, partition) for partition in partitions}
+        states = {number: assignment.state_value(place) for number, place in places.items() if place in assignment.tps}
+        return {number: state.position for number, state in states.items() if state.has_valid_position}
+
+    async def members(self) -> Mapping[str, Collection[int]] | None:
+        """Tell the partitions of each member of the group, by its id; ``None`` while they are being shared out.
+
+        Raises:
+            UnreachableError: Kafka does not answer.
+        """
+        try:
+            [answer] = await self.admin.describe_consumer_groups([self.name])
+        except KafkaError as error:
+            raise UnreachableError(f"the members of group {self.name} are not told: {error!r}") from error
+        [(code, _, state, _, _, members, *_)] = answer.groups  # type: ignore[attr-defined]  # by its version's schema
+        if code:
+            raise UnreachableError(f"the coordinator of group {self.name} does not know its members: error {code}")
+        if state not in SETTLED:
+            return None
+        return {name: self._share(assignment) for name, _, _, _, assignment in members}
+
+    def _share(self, assignment: bytes) -> Collection[int]:
+        if not assignment:
+            return ()
+        places = ConsumerProtocol.ASSIGNMENT.decode(assignment).partitions()
+        return [place.partition for place in places if place.topic == self.topic]
 
     async def committed(self, partitions: Iterable[int]) -> Mapping[int, Position]:
         """Read positions as the group has committed them, with their metadata, from the group's coordinator.
@@ -225,6 +308,28 @@ class OutboxGroup:
         if self._admin is None:
             raise HandedOverError("this sink has left its group")
         return self._admin
+
+
+def _forget_death(client: AIOKafkaClient) -> None:
+    """Have a client close although its own task has died: it would raise once more what that died of."""
+    task = client._sync_task  # noqa: SLF001
+    if task is not None and task.done():
+        client._sync_task = None  # noqa: SLF001
+        if not task.cancelled():
+            task.exception()
+
+
+async def _break_off(consumer: AIOKafkaConsumer) -> None:
+    """End what is left of a consumer that did not stop by itself."""
+    coordinator, fetcher = consumer._coordinator, consumer._fetcher  # noqa: SLF001
+    rest = [consumer._client.close()]  # noqa: SLF001
+    if fetcher is not None:
+        rest.insert(0, fetcher.close())
+    if coordinator is not None:
+        rest.insert(0, coordinator._stop_heartbeat_task())  # noqa: SLF001
+    for step in rest:
+        with contextlib.suppress(Exception):  # whatever it had died of
+            await step
 
 
 class _Listener(ConsumerRebalanceListener):

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from sinks.block import Block
+from sinks.destination import Destination
 from sinks.errors import UnreachableError
 from sinks.group import OutboxGroup
 from sinks.metrics import Instruments
@@ -56,6 +57,12 @@ class IntentDelivery:
         self._written: dict[int, Position] = {}
         """Positions behind blocks that are written and not committed."""
         self._committing = asyncio.Lock()
+        self._store = Destination()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether the store is waited for."""
+        return self._store.is_waited_for
 
     async def open(self, partition: int) -> Position | None:
         """Read the group's position. Where it is forgotten or behind the store, the store's chain counts.
@@ -63,10 +70,12 @@ class IntentDelivery:
         Raises:
             UnreachableError: Kafka or the store does not answer, or the store lost what it had.
         """
-        known = await self._writer.open(partition)
+        with self._store.asked():
+            known = await self._writer.open(partition)
         self._generations[partition] = known.generation
         committed = (await self._group.committed([partition])).get(partition)
         if committed is not None and known.has_lost(committed):
+            self._store.lacks()
             raise UnreachableError(
                 f"the tables lack something of partition {partition}, which was delivered up to stamp"
                 f" {committed.stamp}: they were emptied or brought back from an older copy, or it is another"
@@ -124,6 +133,7 @@ class IntentDelivery:
 
     async def release(self, partitions: Collection[int]) -> None:
         """Forget what is not committed: the next owner repeats it."""
+        self._store.forget()
         for partition in partitions:
             self._written.pop(partition, None)
 
@@ -138,6 +148,10 @@ class IntentDelivery:
         )
 
     async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
+        with self._store.asked():
+            await self._repeat(step)
+
+    async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
         pauses = Pauses(self._settings.retry_pause, self._settings.retry_pause_limit)
         while True:
             try:

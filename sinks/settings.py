@@ -58,6 +58,9 @@ class ReadingSettings(Section):
     """Seconds that this pause may grow to."""
     handover: float = Field(default=5.0, gt=0, le=600, description="seconds")
     """Seconds that a block under way has to be finished when its partition goes to another sink."""
+    watchdog: float = Field(default=120.0, ge=1, le=3600, description="seconds, 1 to 3600")
+    """Seconds that a sink may stand still, with something to do and Kafka answering, before it ends, to be started
+    again. Waiting for ClickHouse is not standing still."""
     dead_letter_run: int = Field(default=50, ge=0, description="rows one after the other; 0 puts nothing aside")
     """Rows that may be refused one after the other and go to the dead letters; at the next one the sink stops."""
     dead_letter_ratio: float = Field(default=0.1, ge=0, le=1, description="share of the latest rows of a partition")

@@ -30,6 +30,7 @@ from aiokafka.structs import OffsetAndMetadata
 from sinks import publication
 from sinks.block import Block
 from sinks.breaker import Limits, Tally
+from sinks.destination import Destination
 from sinks.errors import HandedOverError, UnreachableError
 from sinks.group import OutboxGroup
 from sinks.position import Bounds, Position
@@ -79,12 +80,18 @@ class TransactionDelivery:
         self._limits = Limits(run=settings.dead_letter_run, ratio=settings.dead_letter_ratio)
         self._put_aside = put_aside
         self._tallies: dict[int, Tally] = {}
+        self._history = Destination()
         self._channels = (
             Channel(topics.events.name, Outbox.EVENTS, publication.events),
             Channel(topics.lifecycles.name, Outbox.LIFECYCLES, publication.lifecycles),
             Channel(topics.suppressions.name, Outbox.SUPPRESSIONS, publication.suppressions),
             Channel(topics.deadletter.name, Outbox.DEAD_LETTERS, publication.dead_letters),
         )
+
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether what was published is being read, which ends by itself where Kafka does not answer."""
+        return self._history.is_waited_for
 
     async def open(self, partition: int) -> Position | None:
         """Shut the former owner out, then read the position."""
@@ -118,6 +125,7 @@ class TransactionDelivery:
 
     async def release(self, partitions: Collection[int]) -> None:
         """Close the producers; an open transaction is taken back when somebody takes the partition over."""
+        self._history.forget()
         producers = [self._producers.pop(partition, None) for partition in partitions]
         await asyncio.gather(*(abandon(producer) for producer in producers if producer is not None))
 
@@ -130,7 +138,8 @@ class TransactionDelivery:
                 for topic in (self._topics.events, self._topics.deadletter)
             ]
             place = TopicPartition(self._group.topic, partition)
-            is_published, position = await self._published.position(place, events, letters)
+            with self._history.asked():
+                is_published, position = await self._published.position(place, events, letters)
             if position is not None:
                 logger.warning(
                     "Partition %d: its position is lost; what was published up to stamp %s is recognised",

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from streams.answer import Answer, answer, repeat
 from streams.beginning import RETRY_SECONDS, Beginning, Work
-from streams.contracts.errors import PublishError, TodokeError
+from streams.contracts.errors import PublishError, StalledError
 from streams.contracts.sections import Loss, Outbox
 from streams.diversions import DivertedTooMuchError
 from streams.inbox import InboxRecord
@@ -27,12 +27,6 @@ SETTLE_SECONDS = 0.5
 
 REPEAT_AFTER = timedelta(days=1)
 """How long the outbox is left alone. It is kept for longer than that."""
-
-
-class StalledError(TodokeError):
-    """A shard stands still although there is something to do."""
-
-    retriable = True
 
 
 class _Letter(msgspec.Struct, gc=False):

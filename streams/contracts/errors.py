@@ -27,3 +27,9 @@ class PublishError(TodokeError):
     """Kafka did not acknowledge in time or refused; what was sent may or may not be in the log."""
 
     retriable = True
+
+
+class StalledError(TodokeError):
+    """Something stands still although it could go on; what ends by this is to be started afresh."""
+
+    retriable = True

@@ -18,14 +18,13 @@ from streams.contracts.chain import Link
 from streams.contracts.clock import rfc3339
 from streams.contracts.codec import FORM_HEADER, encode
 from streams.contracts.dead_letter import Reason
-from streams.contracts.errors import ConfigurationError
+from streams.contracts.errors import ConfigurationError, StalledError
 from streams.contracts.events import Event
 from streams.contracts.sections import Outbox
 from streams.inbox import InboxRecord
 from streams.log import Log
 from streams.quarantine import Quarantine
 from streams.role import WorkerEndedError
-from streams.shard import StalledError
 from streams.state import BEGINNING, PartitionState
 from tests.chunks import make_chunk, make_event, rows
 from tests.eventually import eventually

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy.exit import Exit
-from streams.shard import StalledError
+from streams.contracts.errors import StalledError
 from tests.chunks import make_chunk, make_event
 from tests.eventually import eventually
 from tests.integration.streams.stage import Stage, unique_ids
