@@ -24,7 +24,7 @@ from aiokafka import ConsumerRecord
 from sinks.block import Block
 from sinks.delivery import Delivery
 from sinks.errors import HandedOverError, UnreachableError
-from sinks.group import OutboxGroup
+from sinks.group import LEAVE_LIMIT, OutboxGroup
 from sinks.metrics import Instruments
 from sinks.partition import Limits, PartitionReader, is_founding
 from sinks.position import Bounds, Position
@@ -38,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 LULL = 0.4  # seconds without a record after which those that wait are not kept for more
 POLL = 0.2  # seconds that one look for records takes at most, so that a new assignment is seen soon
+STALLED_LEAVE = 3.0  # seconds for leaving the group by a client that stands still, most likely
 LAST_LOOK = 1.0  # seconds that the watchdog has for ending a look; cancelled, it may leave a connection open
 IDLE_POLL = 0.05  # seconds between two looks whether everything is delivered
 
@@ -120,7 +121,8 @@ class OutboxConsumer:
         self._stopping = True
         self._watchdog.stop()
         self._wake()
-        if self._tasks and not self._is_stalled:
+        stalled = self._is_stalled
+        if self._tasks and not stalled:
             *work, watch = self._tasks
             await asyncio.wait(work, timeout=deadline.remaining())
             await asyncio.wait({watch}, timeout=min(LAST_LOOK, deadline.remaining()))
@@ -131,7 +133,7 @@ class OutboxConsumer:
         partitions = list(self._readers)
         self._readers.clear()
         await self._delivery.release(partitions)
-        await self._group.leave()
+        await self._group.leave(STALLED_LEAVE if stalled else LEAVE_LIMIT)
 
     async def until_idle(self) -> None:
         """Return as soon as all that was in the outbox when this was called is delivered and committed."""

@@ -30,7 +30,7 @@ is told by its heartbeats."""
 ANSWER_LIMIT = 40.0
 """Seconds that Kafka has for an answer before it is asked again."""
 
-LEAVE_LIMIT = 5.0
+LEAVE_LIMIT = 20.0
 """Seconds for leaving the group. aiokafka waits on the way for whatever its client is in the middle of."""
 
 SETTLED = ("Stable", "Empty", "Dead")
@@ -116,14 +116,18 @@ class OutboxGroup:
         """
         self.consumer.subscribe([self.topic], listener=_Listener(revoked, assigned))
 
-    async def leave(self) -> None:
-        """Leave the group and disconnect. May be called twice, and when `join` failed."""
+    async def leave(self, within: float = LEAVE_LIMIT) -> None:
+        """Leave the group and disconnect. May be called twice, and when `join` failed.
+
+        Args:
+            within: seconds for doing so in order, which takes until a rebalance under way is over.
+        """
         consumer, self._consumer = self._consumer, None
         admin, self._admin = self._admin, None
         if consumer is not None:
             _forget_death(consumer._client)  # noqa: SLF001 - nothing public survives it
             try:
-                async with asyncio.timeout(LEAVE_LIMIT):
+                async with asyncio.timeout(within):
                     await consumer.stop()
             except TimeoutError:
                 logger.warning("The group %s is left without a word: the client does not end by itself", self.name)

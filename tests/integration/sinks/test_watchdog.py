@@ -185,3 +185,25 @@ async def test_a_process_that_was_frozen_goes_on(place: Place, log: OutboxLog, t
         process.send_signal(signal.SIGCONT)
         await eventually(lambda: counted(tables), lambda found: found == each(160))
         assert process.returncode is None
+
+
+async def test_a_rebalance_that_a_frozen_sink_holds_up_is_no_standing_still(
+    topics_place: Place, log: OutboxLog
+) -> None:
+    place = replace(topics_place, settings={**topics_place.settings, "session_timeout": 25})
+    await write(log, 80)
+    one = place.topics_role(watchdog=2)
+
+    async def has() -> int:
+        return len(one.readiness()[1]["partitions"])
+
+    async with running(one):
+        await eventually(has, lambda partitions: partitions == 4)
+        async with place.process("topics") as other:
+            await eventually(has, lambda partitions: partitions == 2)
+            other.send_signal(signal.SIGSTOP)
+            async with running(place.topics_role(watchdog=2)) as third:  # the group waits for the frozen one
+                await eventually(has, lambda partitions: partitions == 0)
+                await write(log, 80, start=80)
+                await asyncio.gather(outlasts(one, 8), outlasts(third, 8))
+                assert await has() == 0
