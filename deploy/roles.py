@@ -12,11 +12,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-import uvloop
 from aiohttp import web
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from deploy.event_loop import new_event_loop
 from deploy.exit import Exit, exit_code
 from deploy.ports import chosen_port
 from deploy.settings import AdminSettings
@@ -66,7 +66,7 @@ def run_role(build: Callable[[], Role], running: Running) -> Exit:
         build: makes the idle role; called in the event loop.
         running: how.
     """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         code = runner.run(_run(build, running))
         _end_within(LEFT_OVER, code)
         return code

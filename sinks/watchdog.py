@@ -1,9 +1,8 @@
 """A sink that stands still although it could go on is ended, so that it is started afresh.
 
-aiokafka can stand still for good, without a word. One way is proven: two connections of a client are reset by a dying
-broker within a millisecond, and the one is written to between its end and the moment when aiokafka hears of that. Then
-uvloop raises a RuntimeError, where asyncio's own loop raises nothing; aiokafka's task that keeps the cluster's metadata
-fresh dies of it, and whatever waits for fresh metadata from then on waits for ever: a commit, a fetch, the membership.
+aiokafka can stand still for good, without a word: a task of its own dies of an error that it does not expect, like the
+one that keeps the cluster's metadata fresh, and whatever waits for that task from then on waits for ever: a commit, a
+fetch, the membership. One such error is known, and mended by `deploy.event_loop`.
 
 So Kafka is asked by clients of their own, fresh for each look, which share nothing with those that may be broken. While
 they get no answer, or the destination is waited for, or the group is being shared out, nothing counts as standing.

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-import uvloop
 
 from deploy.commands.options import Invocation, common_options
 from deploy.data_folder import DataFolder
 from deploy.demo import show
 from deploy.environment import Environment
+from deploy.event_loop import new_event_loop
 from deploy.exit import Exit
 from deploy.local import LocalPipeline
 from deploy.schema import Path as Key
@@ -64,7 +64,7 @@ def command(
     environment = invocation.environment(flags, own=True)
     invocation.start_logging(environment, "todoke")
     data: Path = environment.settings.local.data
-    runners = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    runners = asyncio.Runner(loop_factory=new_event_loop)
     with environment.locating(), DataFolder(data) as folder, runners as runner:
         return runner.run(_run(environment, folder, demo=demo))
 

@@ -4,8 +4,7 @@ import asyncio
 import logging
 import sys
 
-import uvloop
-
+from deploy.event_loop import new_event_loop
 from tests.integration.streams.stage import Stage, stage_in
 
 
@@ -19,5 +18,5 @@ async def main(bootstrap_servers: str, prefix: str, shards: str, group: str, ins
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main(*sys.argv[1:6]))
