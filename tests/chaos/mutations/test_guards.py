@@ -91,11 +91,7 @@ MUTATIONS = {
     ),
     "the place in the outbox is not part of the transaction": Mutation(
         files="sinks/topics.py",
-        words=(
-            "await producer.send_offsets_to_transaction(\n"
-            "                {place: OffsetAndMetadata(after.offset, after.metadata())}, self._group.name\n"
-            "            )"
-        ),
+        words="await self._move(producer, block.partition, after)",
         instead="",
         plan=several(Kind.KILL, "sink-topics", 6),
         seen_as=frozenset({kinds.TOPICS}),
