@@ -8,8 +8,7 @@ import json
 import signal
 import sys
 
-import uvloop
-
+from deploy.event_loop import new_event_loop
 from ingest.role import IngestRole
 from ingest.settings import IngestSettings, SourceSettings
 from streams.contracts.clock import Deadline, SystemClock
@@ -37,5 +36,5 @@ async def main(bootstrap_servers: str, prefix: str, given: str) -> None:
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main(*sys.argv[1:4]))

@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import aiohttp
 import orjson
-import uvloop
 
+from deploy.event_loop import new_event_loop
 from ingest.journal.entries import Chunk, Entry
 from ingest.journal.store import Store
 from ingest.publisher import KafkaPublisher
@@ -139,5 +139,5 @@ async def main(bootstrap_servers: str, prefix: str, folder: str, step: str) -> N
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main(*sys.argv[1:5]))
