@@ -9,6 +9,7 @@ Exit code 1 if the judge finds anything. The data and logs of a run that failed 
 """
 
 import argparse
+import asyncio
 import json
 import logging
 import shutil
@@ -19,8 +20,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import uvloop
-
+from deploy.event_loop import new_event_loop
 from tests.chaos.campaign import Campaign, Form, Options
 from tests.chaos.findings import STUCK
 from tests.chaos.plan import Kind
@@ -57,7 +57,8 @@ def _one_seed(seed: int, options: Options, file: Path | None) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(prefix=f"todoke-chaos-{seed}-"))
     campaign = Campaign(folder, seed, options)
     try:
-        uvloop.run(campaign.run())
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(campaign.run())
     except Exception:  # noqa: BLE001 - a machine that breaks proves nothing; the next seed may
         campaign.outcome.found.note(STUCK, f"the machine itself failed: {traceback.format_exc()[-3000:]}")
     outcome = campaign.outcome
