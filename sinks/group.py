@@ -132,8 +132,8 @@ class OutboxGroup:
             except TimeoutError:
                 logger.warning("The group %s is left without a word: the client does not end by itself", self.name)
                 await _break_off(consumer)
-            except KafkaError:
-                pass
+            except KafkaError:  # what a task of its own had died of
+                await _break_off(consumer)
         if admin is not None:
             _forget_death(admin._client)  # noqa: SLF001
             with contextlib.suppress(KafkaError):

@@ -25,10 +25,13 @@ async def end_metadata(role: ClickHouseSinkRole | TopicsSinkRole) -> None:
 
 
 async def end_fetcher(role: ClickHouseSinkRole | TopicsSinkRole) -> None:
-    """End the task that fetches records."""
-    fetcher = consumer_of(role)._fetcher
-    assert fetcher is not None
-    fetcher._fetch_task.cancel()
+    """End the task that fetches records, by an error that it does not expect."""
+
+    def fail(_: object) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    fetcher: Any = consumer_of(role)._fetcher
+    fetcher._get_actions_per_node = fail
     await _ended(fetcher._fetch_task)
 
 

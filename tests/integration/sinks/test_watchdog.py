@@ -21,7 +21,7 @@ from streams.contracts.role import Role
 from streams.contracts.topics import topics
 from tests.eventually import eventually
 from tests.faults.clickhouse_proxy import Call
-from tests.integration.sinks.breaking import end_fetcher, end_metadata
+from tests.integration.sinks.breaking import consumer_of, end_fetcher, end_metadata
 from tests.integration.sinks.clickhouse import Tables
 from tests.integration.sinks.outbox import OutboxLog, make_topics
 from tests.integration.sinks.running import ROOT, Place, drain, running
@@ -72,9 +72,11 @@ async def test_a_sink_that_fetches_nothing_more_ends(place: Place, log: OutboxLo
     async with running(role):
         await write(log, 80)
         await role.until_idle()
+        client = consumer_of(role)._client
         await end_fetcher(role)
         await write(log, 80, start=80)
         await ends_as_stalled(role, r"clickhouse: partition \d stands at offset \d, read up to \d of 5, for 5 s")
+    assert not any(connection.connected() for connection in client._conns.values())
 
     await drain(place.clickhouse_role())
     assert await counted(tables) == each(160)
