@@ -72,7 +72,7 @@ async def ensure_topics(
     """
     deadline = Deadline(patience, clock or SystemClock())
     created: frozenset[str] = frozenset()
-    changed: frozenset[str] = frozenset()
+    changed: frozenset[tuple[str, str]] = frozenset()
     while True:
         try:
             async with asyncio.timeout(max(1.0, deadline.remaining())), admin_client(connection) as client:
@@ -82,7 +82,8 @@ async def ensure_topics(
                     changed = await _update(client, states)
                 # What was made or changed just now may take a moment until every broker knows all of it.
                 fresh = (
-                    state.lacks if state.name in changed else state.created and state.differences for state in states
+                    (state.created and state.differences) or any((state.name, key) in changed for key in state.lacks)
+                    for state in states
                 )
                 if not any(fresh) or not deadline.remaining():
                     return states
@@ -133,12 +134,13 @@ async def _create_missing(client: AIOKafkaAdminClient, settings: TopicsSettings)
     return frozenset(created)
 
 
-async def _update(client: AIOKafkaAdminClient, states: Sequence[TopicState]) -> frozenset[str]:
+async def _update(client: AIOKafkaAdminClient, states: Sequence[TopicState]) -> frozenset[tuple[str, str]]:
+    """Give topics what they lack; tell which topic took which key, since Kafka may refuse some."""
     lacking = defaultdict[tuple[str, str], list[str]](list)
     for state in states:
         for setting in state.lacks.items():
             lacking[setting].append(state.name)
-    updated: frozenset[str] = frozenset()
+    updated: set[tuple[str, str]] = set()
     for (key, value), topics in lacking.items():
         try:
             changed = await set_on_topics(client, topics, key, value)
@@ -146,8 +148,8 @@ async def _update(client: AIOKafkaAdminClient, states: Sequence[TopicState]) -> 
             break
         if changed:
             logger.info("set %s = %s on %s, which were made before", key, value, ", ".join(sorted(changed)))
-        updated |= changed
-    return updated
+        updated |= {(topic, key) for topic in changed}
+    return frozenset(updated)
 
 
 def _new(topic: Topic, settings: TopicsSettings) -> NewTopic:

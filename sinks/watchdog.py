@@ -11,6 +11,7 @@ Looks are counted, not seconds: a process that was frozen finds little changed w
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from aiokafka.errors import KafkaError
 
 from sinks.group import OutboxGroup
 from streams.contracts.errors import StalledError, TodokeError
+
+logger = logging.getLogger(__name__)
 
 LOOKS = 8
 """Looks in a row that must find the same before it counts as standing; they share the limit evenly."""
@@ -82,7 +85,11 @@ class Standing:
             self._outside += 1
             return "this sink is not in its group" if self._outside >= LOOKS else None
         self._outside = 0
-        self._places = {partition: self._place(partition, sight) for partition in sight.assigned}
+        # One round delivers for all partitions: where one of them comes further, nothing in hand of another is stuck.
+        rests = sight.rests or any(
+            place.committed != sight.committed.get(partition, 0) for partition, place in self._places.items()
+        )
+        self._places = {partition: self._place(partition, sight, rests=rests) for partition in sight.assigned}
         for partition, place in sorted(self._places.items()):
             if place.looks >= LOOKS:
                 return (
@@ -91,11 +98,11 @@ class Standing:
                 )
         return None
 
-    def _place(self, partition: int, sight: Sight) -> _Place:
+    def _place(self, partition: int, sight: Sight, *, rests: bool) -> _Place:
         committed, read = sight.committed.get(partition, 0), sight.read.get(partition, 0)
         end = sight.ends.get(partition, 0)
         # What is read and not committed, though nothing is in hand, waits for something that is not in the log yet.
-        has_nothing_to_do = committed >= end or (sight.rests and read >= end)
+        has_nothing_to_do = committed >= end or (rests and read >= end)
         place = self._places.get(partition)
         # What is read again after a failure is nothing new: who reads the same again and again does not come further.
         if place is None or has_nothing_to_do or committed != place.committed or read > place.read:
@@ -161,6 +168,9 @@ class Watchdog:
                 finally:
                     await other.leave()
         except (TodokeError, KafkaError, TimeoutError, OSError):
+            return None
+        except Exception:  # what else aiokafka may raise says nothing of the sink
+            logger.warning("A look at how far the sink is failed", exc_info=True)
             return None
         if members is None:
             return None

@@ -55,6 +55,19 @@ def test_it_says_what_stands_and_where() -> None:
     assert said[-1] == "partition 0 stands at offset 4, read up to 7 of 10,"
 
 
+def test_a_partition_that_waits_for_what_is_not_there_yet_does_not_stand_while_another_is_flooded() -> None:
+    standing = Standing()
+    for number in range(MANY):
+        busy = Sight(
+            ends={0: 10, 1: 99 + number},
+            committed={0: 4, 1: number},
+            assigned=(0, 1),
+            read={0: 10, 1: number + 5},
+            rests=False,
+        )
+        assert standing.judge(busy) is None
+
+
 def test_a_log_that_grows_meanwhile_is_no_progress() -> None:
     standing = Standing()
     assert any(standing.judge(sight(end=10 + number)) for number in range(LOOKS + 1))
