@@ -13,7 +13,7 @@ from typing import Any
 
 import uvloop
 from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -29,6 +29,8 @@ def _telling_loss(write: Callable[..., Any]) -> Callable[..., Any]:
     def telling(connection: AIOKafkaConnection, *args: Any, **kwargs: Any) -> Any:
         try:
             return write(connection, *args, **kwargs)
+        except (KafkaError, NotImplementedError):  # RuntimeErrors, too, and not of the loop
+            raise
         except RuntimeError as error:
             connection.close(reason=CloseReason.CONNECTION_BROKEN)
             raise KafkaConnectionError(f"the connection to {connection.host}:{connection.port} is lost") from error

@@ -87,6 +87,7 @@ async def ensure_topics(
                 )
                 if not any(fresh) or not deadline.remaining():
                     return states
+            await asyncio.sleep(RETRY_PAUSE)
         except TimeoutError as error:
             raise KafkaUnreachableError(connection, error) from error
         except KafkaUnreachableError:

@@ -37,6 +37,7 @@ from streams.contracts.errors import StalledError, TodokeError
 logger = logging.getLogger(__name__)
 
 LULL = 0.4  # seconds without a record after which those that wait are not kept for more
+TRICKLE = 1.0  # seconds between two rounds at least that begin for that: each is an insert, and parts to merge
 POLL = 0.2  # seconds that one look for records takes at most, so that a new assignment is seen soon
 STALLED_LEAVE = 3.0  # seconds for leaving the group by a client that stands still, most likely
 LAST_LOOK = 1.0  # seconds that the watchdog has for ending a look; cancelled, it may leave a connection open
@@ -133,7 +134,9 @@ class OutboxConsumer:
         partitions = list(self._readers)
         self._readers.clear()
         await self._delivery.release(partitions)
-        await self._group.leave(STALLED_LEAVE if stalled else LEAVE_LIMIT)
+        await self._group.leave(
+            STALLED_LEAVE if stalled else max(STALLED_LEAVE, min(LEAVE_LIMIT, deadline.remaining()))
+        )
 
     async def until_idle(self) -> None:
         """Return as soon as all that was in the outbox when this was called is delivered and committed."""
@@ -271,7 +274,7 @@ class OutboxConsumer:
         now = self._clock.monotonic()
         if polled:
             self._last_records = now
-        elif now - self._last_records >= LULL and self._waiting():
+        elif now - self._last_records >= LULL and now - self._round_began >= TRICKLE and self._waiting():
             self._hurry.set()
 
     def _feed(self, reader: PartitionReader, records: Sequence[ConsumerRecord[bytes, bytes]]) -> None:

@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewTopic
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import IncompatibleBrokerVersion
+from aiokafka.protocol.coordination import FindCoordinatorRequest
 
 from deploy.broker import admin_client
 from deploy.embedded.kafka import EmbeddedKafka
@@ -67,4 +70,23 @@ async def test_a_producer_goes_on(kafka: EmbeddedKafka, topic_prefix: str) -> No
 
     async with admin_client(connection) as admin:
         await admin.create_topics([NewTopic(topic, 1, 1)])
+    await in_a_loop_of_a_role(step)
+
+
+async def test_what_a_broker_does_not_offer_is_told_as_such(kafka: EmbeddedKafka) -> None:
+    """It must not look like a connection that is lost, after which the same is tried again for ever."""
+
+    async def step() -> None:
+        client = AIOKafkaClient(bootstrap_servers=kafka.bootstrap_servers)
+        await client.bootstrap()
+        try:
+            [node] = client.cluster.brokers()
+            assert await client.ready(node.nodeId)
+            for connection in client._conns.values():
+                connection._versions = {}
+            with pytest.raises(IncompatibleBrokerVersion):
+                await client.send(node.nodeId, FindCoordinatorRequest("any", 1))
+        finally:
+            await client.close()
+
     await in_a_loop_of_a_role(step)
