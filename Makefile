@@ -34,7 +34,7 @@ setup: $(INSTALLED) $(FETCHED) ## Make the environment and fetch what is needed,
 
 # Job control (set -m) lets the terminal's Ctrl-C reach todoke alone, so that make ends as todoke does.
 run: setup ## Run the whole pipeline here, with sample payloads, until Ctrl-C
-	@set -m; $(BIN)/todoke up --demo --data $(DATA) || exit $$?
+	@! [ -t 0 ] || set -m; $(BIN)/todoke up --demo --data $(DATA) || exit $$?
 
 test: lint types layers setup ## Everything that must be green
 	$(BIN)/pytest $(SPREAD) tests/chaos/test_short.py tests/acceptance tests/integration tests/contract tests/unit tests/chaos/test_judge.py

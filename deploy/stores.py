@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from deploy.settings import Settings
 from deploy.topics import TopicsDifferError, TopicState, ensure_topics, until_coordinated
 from sinks.clickhouse import migrations
+from streams.contracts.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,8 @@ def check_shards(states: Sequence[TopicState], shards: int) -> None:
     """Check that all topics have as many partitions as there are to be shards.
 
     Raises:
-        TopicsDifferError: they do not.
+        TopicsDifferError: some are missing.
+        ConfigurationError: they have another number.
     """
     other = {state.name: state.partitions for state in states if state.partitions != shards}
     if not other:
@@ -51,7 +53,7 @@ def check_shards(states: Sequence[TopicState], shards: int) -> None:
         if len(other) == len(states) and len(numbers) == 1
         else "of the topics " + ", ".join(f"{name} has {number} partitions" for name, number in other.items())
     )
-    raise TopicsDifferError(
+    raise ConfigurationError(
         f"topics.shards = {shards}, but {found}, and their number is fixed: set topics.shards to that, or choose "
-        "another topics.prefix for a new pipeline"
+        "another topics.prefix and clickhouse.database for a new pipeline"
     )

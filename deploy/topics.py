@@ -209,7 +209,7 @@ def _differences(topic: Topic, settings: TopicsSettings, partitions: int, config
     if partitions != settings.shards:
         found.append(
             f"has {partitions} partitions where topics.shards is {settings.shards}: set topics.shards to "
-            f"{partitions}, or choose another topics.prefix for a new pipeline"
+            f"{partitions}, or choose another topics.prefix and clickhouse.database for a new pipeline"
         )
     found += [
         f"has {key} = {config[key]} where {value} is wanted: change it with kafka-configs --alter"
