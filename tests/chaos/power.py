@@ -10,10 +10,15 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from streams.contracts.clock import Deadline, SystemClock
+
 SIZE = "4G"
 """Of the filesystem; the file has holes where nothing was written."""
 OPTIONS = "loop,noatime,commit=300,noauto_da_alloc"
 """Nothing is written through by itself for as long as can be had: what is old is, after half a minute."""
+
+UNMOUNT_WITHIN = 10.0
+"""Seconds until nobody may have anything open on the disk any more."""
 
 
 class Disk:
@@ -33,9 +38,22 @@ class Disk:
         """Forget what was not written through. Nothing may run in the folder any more."""
         found = self._image.with_suffix(".found")
         await _run("cp", "--sparse=always", "--reflink=never", str(self._image), str(found))
-        await _run("umount", str(self.folder))
+        await self._unmount()
         found.replace(self._image)
         await _run("mount", "-o", OPTIONS, str(self._image), str(self.folder))
+
+    async def _unmount(self) -> None:
+        """Unmount it as soon as the kernel has closed the files of those that were killed."""
+        deadline = Deadline(UNMOUNT_WITHIN, SystemClock())
+        while True:
+            try:
+                await _run("umount", str(self.folder))
+            except OSError:
+                if not deadline.remaining():
+                    raise
+                await asyncio.sleep(0.2)
+            else:
+                return
 
 
 @contextlib.asynccontextmanager
