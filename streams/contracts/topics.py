@@ -18,7 +18,8 @@ EACH_CHANGE_KEPT = {"min.compaction.lag.ms": "3600000"}
 Kafka does not spend a fifth of its processor time on cleaning up while a flood lasts."""
 
 KAFKAS_DEFAULTS = {"message.timestamp.type": "CreateTime", "min.compaction.lag.ms": "0"}
-"""What topics have that were made by an earlier version, where it was not meant so."""
+"""What a topic has of these settings where an earlier version made it, which did not set them. Whoever changed one of
+them since meant it so, and keeps it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
