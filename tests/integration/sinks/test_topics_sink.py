@@ -131,21 +131,8 @@ async def test_records_as_large_as_may_be_are_published(topics_place: Place, log
     large = [event(number, subject="件" * 290_000) for number in range(3)]
     for one in large:
         await log.answer(0, sections_of([one]))
-    letter = {
-        "receipt": "0a",
-        "number": 0,
-        "part": 0,
-        "parts": 1,
-        "source": "cmc",
-        "reason": "body_unreadable",
-        "detail": "",
-        "topic": "",
-        "partition": -1,
-        "offset": -1,
-        "version": "1",
-    }
     raw = "A" * (4 * ((PART_LIMIT + 2) // 3))
-    await log.answer(1, {Outbox.DEAD_LETTERS.value: lines([{**letter, "raw_base64": raw}] * 3)})
+    await log.answer(1, {Outbox.DEAD_LETTERS.value: lines([{**letter(0), "raw_base64": raw}] * 3)})
 
     await drain(topics_place.topics_role())
 
