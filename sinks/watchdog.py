@@ -29,7 +29,7 @@ ANSWER_LIMIT = 5.0
 """Seconds that Kafka has for each answer to a look."""
 
 LOOK_LIMIT = 20.0
-"""Seconds that a look may take, whatever it hangs in."""
+"""Seconds that a look may take, whatever it hangs in; saying goodbye takes `ANSWER_LIMIT` more at most."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,7 +166,7 @@ class Watchdog:
                     ends = await other.ends()
                     committed = await other.committed(ends)
                 finally:
-                    await other.leave()
+                    await other.leave(ANSWER_LIMIT)
         except (TodokeError, KafkaError, TimeoutError, OSError):
             return None
         except Exception:  # what else aiokafka may raise says nothing of the sink
