@@ -84,8 +84,7 @@ class Programs:
             ports: where clients connect.
         """
         kafka = type(settings.kafka)(bootstrap_servers=f"{LOOPBACK}:{ports.kafka}")
-        # One broker, which has no replicas: what it acknowledges must be on disk.
-        topics = settings.topics.model_copy(update={"replication_factor": 1, "fsync": True})
+        topics = settings.topics.model_copy(update={"replication_factor": 1})
         clickhouse = settings.clickhouse.model_copy(
             update={"host": LOOPBACK, "port": ports.clickhouse, "secure": False, "ca_cert": None}
         )
@@ -125,7 +124,6 @@ class Programs:
             "topics.shards": topics.shards,
             "topics.horizon_days": topics.horizon_days,
             "topics.replication_factor": topics.replication_factor,
-            "topics.fsync": topics.fsync,
             "ingest.port": self.ports.http,
         }
 

@@ -47,12 +47,10 @@ class TopicsSettings(Section):
     """How long a resend is recognised, and with it how long the internal topics are kept."""
     replication_factor: int = Field(default=-1, ge=-1, le=32, description="-1 is the broker's own default")
     """Copies of each partition; -1 leaves it to the broker."""
-    fsync: bool = False
-    """Have the broker write each internal record to disk before it acknowledges: for brokers without replicas."""
 
     def topics(self) -> Topics:
         """Describe the topics."""
-        return topics(self.prefix, horizon_days=self.horizon_days, fsync=self.fsync)
+        return topics(self.prefix, horizon_days=self.horizon_days)
 
 
 class SinkSettings(Section):

@@ -63,17 +63,14 @@ class Topics:
         return (self.inbox, self.outbox, self.events, self.lifecycles, self.suppressions, self.deadletter)
 
 
-def topics(prefix: str = "mail.", *, horizon_days: int = 7, fsync: bool = False) -> Topics:
+def topics(prefix: str = "mail.", *, horizon_days: int = 7) -> Topics:
     """Describe the topics of one pipeline.
 
     Args:
         prefix: what every name starts with.
         horizon_days: how long a resend is still recognised; the outbox, from which workers load their state, is kept a
             day longer than that.
-        fsync: have the broker write every record of the internal topics to disk before it acknowledges
-            (``flush.messages=1``), which a broker without replicas needs to survive the loss of the machine's power.
     """
-    durable = {"flush.messages": "1"} if fsync else {}
     kept = {"cleanup.policy": "delete", **BROKERS_TIME}
     compacted = {
         "cleanup.policy": "compact",
@@ -84,14 +81,13 @@ def topics(prefix: str = "mail.", *, horizon_days: int = 7, fsync: bool = False)
     return Topics(
         inbox=Topic(
             name=f"{prefix}inbox",
-            config={**kept, **durable, "retention.ms": str(horizon_days * DAY_MS)},
+            config={**kept, "retention.ms": str(horizon_days * DAY_MS)},
             internal=True,
         ),
         outbox=Topic(
             name=f"{prefix}outbox",
             config={
                 **kept,
-                **durable,
                 "retention.ms": str((horizon_days + 1) * DAY_MS),
                 "max.message.bytes": str(OUTBOX_LIMIT),
             },

@@ -50,7 +50,7 @@ class Broker:
     async def start(self) -> None:
         await self._server.start()
         where = self._server.bootstrap_servers
-        settings = TopicsSettings(replication_factor=1, fsync=True, shards=1)
+        settings = TopicsSettings(replication_factor=1, shards=1)
         await ensure_topics(KafkaConnection(bootstrap_servers=where), settings, create=True)
         options: dict[str, Any] = {"bootstrap_servers": where, "max_request_size": OUTBOX_LIMIT, "acks": "all"}
         codecs = {"mail.inbox": None if self._given.inbox == "none" else self._given.inbox, "mail.outbox": "zstd"}

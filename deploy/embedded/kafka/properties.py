@@ -17,12 +17,10 @@ _MB = 1024 * 1024
 def server_properties(*, port: int, controller_port: int) -> dict[str, str]:
     """Describe one KRaft node that is broker and controller, on loopback only.
 
-    Durability is the topics' own business: a topic with ``flush.messages=1`` has each write on the disk before it is
-    acknowledged. Acknowledged records of other topics, and Kafka's own two, survive the end of the process in any case,
-    being in the kernel's hands by then. A loss of power may take what the kernel had not written of them, each for
-    itself: what the public topics had, or the place up to which they had it. Only all of them together could be made to
-    outlive it (``log.flush.interval.messages=1``), for a quarter more of the broker's processor time; the places alone
-    would turn what is published twice into what is never published.
+    What it acknowledges is on the disk, since there is no replica that would have it: a loss of power takes what is in
+    the kernel's hands alone. That goes for every topic, Kafka's own two included. A transaction is spread over the
+    topics that it writes to, the positions that move with it and the state of its producer; each of them written by
+    itself at some later time would come back from a different moment.
 
     Args:
         port: where clients connect.
@@ -40,6 +38,7 @@ def server_properties(*, port: int, controller_port: int) -> dict[str, str]:
         "log.dirs": "topics",
         "default.replication.factor": 1,
         "min.insync.replicas": 1,
+        "log.flush.interval.messages": 1,
         "auto.create.topics.enable": "false",
         # Kafka's own topics: few partitions to open, small segments to read at a start.
         "offsets.topic.replication.factor": 1,

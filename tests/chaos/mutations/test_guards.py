@@ -98,9 +98,9 @@ MUTATIONS = {
         seen_as=frozenset({kinds.TOPICS}),
     ),
     "Kafka acknowledges what is not on the disk": Mutation(
-        files="streams/contracts/topics.py",
-        words='{"flush.messages": "1"} if fsync else {}',
-        instead="{}",
+        files="deploy/embedded/kafka/properties.py",
+        words='"log.flush.interval.messages": 1,',
+        instead="",
         plan=several(Kind.POWER, EVERYTHING, 6),
         seen_as=frozenset({kinds.LOST}),
     ),

@@ -28,7 +28,7 @@ def connection(kafka: EmbeddedKafka) -> KafkaConnection:
 async def test_missing_topics_are_made_and_then_found(
     connection: KafkaConnection, topic_prefix: str, replication_factor: int
 ) -> None:
-    settings = TopicsSettings(prefix=topic_prefix, shards=3, replication_factor=replication_factor, fsync=True)
+    settings = TopicsSettings(prefix=topic_prefix, shards=3, replication_factor=replication_factor)
 
     looked = await ensure_topics(connection, settings, create=False)
     assert {state.differences for state in looked} == {("is missing: run `todoke topics`",)}

@@ -73,7 +73,7 @@ async def test_starts_stops_and_comes_back_with_its_records_on_its_port(tmp_path
 
 async def test_a_kill_loses_and_doubles_nothing_that_an_idempotent_producer_sends(tmp_path: Path) -> None:
     async with EmbeddedKafka(data=tmp_path / "kafka") as broker:
-        await create_topic(broker, "chunks", flush_messages="1")
+        await create_topic(broker, "chunks")
         acknowledged: list[int] = []
         enough = asyncio.Event()
 
@@ -149,7 +149,7 @@ async def test_a_group_finds_its_offset_and_its_note_after_a_kill(tmp_path: Path
 async def test_takes_the_largest_record_of_the_pipeline(kafka: EmbeddedKafka, topic_prefix: str) -> None:
     value = os.urandom(OUTBOX_LIMIT - MARGIN)
     topic = f"{topic_prefix}outbox"
-    await create_topic(kafka, topic, flush_messages="1", max_message_bytes=str(OUTBOX_LIMIT))
+    await create_topic(kafka, topic, max_message_bytes=str(OUTBOX_LIMIT))
     async with AIOKafkaProducer(
         bootstrap_servers=kafka.bootstrap_servers, max_request_size=OUTBOX_LIMIT, acks="all"
     ) as producer:

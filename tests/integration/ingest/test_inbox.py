@@ -23,7 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def inbox(kafka: EmbeddedKafka, topic_prefix: str) -> Topics:
-    made = topics(topic_prefix, fsync=True)
+    made = topics(topic_prefix)
     await create_inbox(kafka.bootstrap_servers, made)
     return made
 

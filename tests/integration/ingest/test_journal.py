@@ -27,7 +27,7 @@ JOURNALED = {"cmc": SourceSettings.model_validate({"durability": "journal", "bat
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def inbox(kafka: EmbeddedKafka, topic_prefix: str) -> Topics:
-    made = topics(topic_prefix, fsync=True)
+    made = topics(topic_prefix)
     await create_inbox(kafka.bootstrap_servers, made)
     return made
 
@@ -138,7 +138,7 @@ async def test_the_log_is_told_of_posts_that_a_killed_process_answered(
     await eventually(said, lambda through: through == number)
 
 
-OWN = topics("own.", fsync=True)
+OWN = topics("own.")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -17,7 +17,7 @@ from streams.contracts.topics import topics
 from tests.eventually import eventually
 from tests.integration.ingest.inbox import create_inbox, ingest, post, read_inbox
 
-INBOX = topics("own.", fsync=True)
+INBOX = topics("own.")
 SHORT: dict[str, Any] = {"answer_within": 3.0, "kafka_timeout": 4.0}
 
 

@@ -76,12 +76,8 @@ class Stage:
                         topic.name,
                         self.shards,
                         1,
-                        # Without the broker's time and the writing through: tests say themselves when a record came.
-                        topic_configs={
-                            key: value
-                            for key, value in topic.config.items()
-                            if key not in {"flush.messages", *BROKERS_TIME}
-                        },
+                        # Without the broker's time: tests say themselves when a record came.
+                        topic_configs={key: value for key, value in topic.config.items() if key not in BROKERS_TIME},
                     )
                     for topic in which or (self.topics.inbox, self.topics.outbox)
                 ]

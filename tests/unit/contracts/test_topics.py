@@ -18,13 +18,6 @@ def test_the_outbox_is_kept_longer_than_what_it_answers() -> None:
     assert described.outbox.config["max.message.bytes"] == str(OUTBOX_LIMIT)
 
 
-def test_a_broker_without_replicas_writes_the_internal_topics_to_disk_at_once() -> None:
-    described = topics(fsync=True)
-    flushed = [topic.name for topic in described.all() if topic.config.get("flush.messages") == "1"]
-    assert flushed == ["mail.inbox", "mail.outbox"]
-    assert not any("flush.messages" in topic.config for topic in topics().all())
-
-
 def test_a_plain_connection_has_no_credentials() -> None:
     assert KafkaConnection(bootstrap_servers="k:9092").client_options() == {
         "bootstrap_servers": "k:9092",

@@ -136,7 +136,7 @@ def test_all_problems_are_told_at_once_with_key_value_origin_and_what_is_allowed
 def test_a_key_in_the_wrong_section_names_the_keys_of_that_section() -> None:
     toml("[topics]\nfrobnicate = 1\n")
 
-    assert "there is: fsync, horizon_days, prefix, replication_factor, shards" in refusal()
+    assert "there is: horizon_days, prefix, replication_factor, shards" in refusal()
 
 
 def test_a_mistyped_section_names_the_one_that_is_meant() -> None:
@@ -184,12 +184,12 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 
 
 def test_a_child_reads_what_its_parent_wrote() -> None:
-    variables = for_child({"kafka.bootstrap_servers": "here:1", "topics.fsync": True}, {"PATH": "/bin"})
+    variables = for_child({"kafka.bootstrap_servers": "here:1", "topics.shards": 5}, {"PATH": "/bin"})
     environment: Environment = read(variables=variables)
 
     assert variables["PATH"] == "/bin"
     assert environment.settings.kafka.bootstrap_servers == "here:1"
-    assert environment.settings.topics.fsync is True
+    assert environment.settings.topics.shards == 5
 
 
 def test_what_no_single_setting_can_tell_names_the_origins_as_well() -> None:
