@@ -231,7 +231,6 @@ class Fleet:
             "TODOKE_CLICKHOUSE__PORT": str(self._clickhouse_port),
             "TODOKE_TOPICS__SHARDS": str(SHARDS),
             "TODOKE_TOPICS__REPLICATION_FACTOR": "1",
-            "TODOKE_TOPICS__FSYNC": "true",
         }
 
     async def _keep(self, name: str, member: _Member) -> None:
