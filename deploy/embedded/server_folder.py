@@ -60,13 +60,16 @@ class ServerFolder:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replace a file in one step that a crash cannot halve."""
-    new = path.with_suffix(".new")
-    with new.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
+    replace(path, json.dumps(content, indent=2) + "\n", by_way_of=path.with_suffix(".new"))
+
+
+def replace(path: Path, text: str, *, by_way_of: Path) -> None:
+    """Replace a file in one step that a crash cannot halve, by another one in a place of the same disk."""
+    with by_way_of.open("w", encoding="utf-8") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    new.replace(path)
+    by_way_of.replace(path)
 
 
 def write_through(folder: Path) -> None:

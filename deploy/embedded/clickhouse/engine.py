@@ -19,6 +19,7 @@ from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.spool import Spool
 from deploy.embedded.clickhouse.statements import Insert, Select, quoted
+from deploy.embedded.clickhouse.tokens import take_back_orphans, write_logs_through
 from deploy.embedded.errors import EmbeddedServerError
 
 T = TypeVar("T")
@@ -78,6 +79,10 @@ class Engine:
         """Open a connection. Blocks for a fraction of a millisecond."""
         return Connection(self._chdb().connect(str(self._path)), self._path.parent)
 
+    async def settle(self) -> None:
+        """Take note that tables may have been made or changed."""
+        await self.submit(write_logs_through, self._path)
+
     async def kill_until_done(self, running: "asyncio.Future[Any]", tag: str) -> None:
         """Stop the query with a tag, again and again until it is done: it may not have begun yet."""
         while not running.done():
@@ -100,12 +105,18 @@ class Engine:
         try:
             if not (self._path / "metadata" / "default.sql").exists():
                 self._make_default_database()
+            take_back_orphans(self._path)
             self._keeper = self._start(write_configuration(self._path.parent, max_memory=self._max_memory))
         except RuntimeError as error:
             raise EmbeddedServerError(
                 f"ClickHouse's engine cannot open the folder {self._path}: {error}. The lines above say more. "
                 "Restore the folder from a backup, or choose another one."
             ) from error
+        except OSError as error:
+            raise EmbeddedServerError(
+                f"ClickHouse's engine cannot open the folder {self._path}: {error}. See to it that there is room."
+            ) from error
+        write_logs_through(self._path)
         self.version = self._ask("SELECT version()").strip()
         self.timezone = self._ask("SELECT timezone()").strip()
         formats = self._ask("SELECT name, content_type FROM system.formats WHERE is_output")

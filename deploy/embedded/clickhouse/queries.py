@@ -128,7 +128,10 @@ class Queries:
             case Kill():
                 return await run.small(await self._engine_ids(statement))
             case Other():
-                return await run.small(statement.text, statement.format, stoppable=not writes)
+                progress = await run.small(statement.text, statement.format, stoppable=not writes)
+                if writes and statement.keyword not in _HARMLESS:
+                    await self._engine.settle()
+                return progress
 
     async def _engine_ids(self, statement: Kill) -> bytes:
         """Put the engine's ids for the clients' own, which the engine does not know."""

@@ -36,6 +36,13 @@ SEEDS = (
         kinds=tuple(Kind),
         found="after a loss of power a position was from another moment than what lay before it",
     ),
+    Failed(
+        seed=14001,
+        form=Form.FLEET,
+        pause=1.2,
+        kinds=tuple(Kind),
+        found="after a loss of power ClickHouse lacked what it had merged, and did not know the tokens of what it had",
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from sinks.errors import SchemaError
 AGAIN = re.compile(
     r"create (table|view|materialized view) if not exists \w+"
     r"|create or replace view \w+"
-    r"|alter table \w+\s+add (column|index) if not exists \w+"
+    r"|alter table \w+\s+(add (column|index) if not exists \w+|modify setting )"
 )
 
 

@@ -1,0 +1,71 @@
+"""Tokens of inserts whose parts are not there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deploy.embedded.clickhouse.tokens import Parts, take_back_orphans
+
+Table = Callable[..., Path]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    """Make a table's folder with some parts and a log; give the log's last file."""
+
+    def make(parts: list[str], *logs: str) -> Path:
+        folder = tmp_path / "store/0f2/0f2b115e-928b-4171-af79-b203c0deb191"
+        for part in parts:
+            (folder / part).mkdir(parents=True)
+        (folder / "deduplication_logs").mkdir()
+        files = [folder / f"deduplication_logs/deduplication_log_{number}.txt" for number in range(9, 9 + len(logs))]
+        for file, log in zip(files, logs, strict=True):
+            file.write_text(log)
+        return files[-1]
+
+    return make
+
+
+@pytest.mark.parametrize("name", ["all_1_1_0", "all_4_4_1", "all_5_5_0", "all_7_7_0", "all_8_8_1"])
+def test_a_part_is_there_by_itself_or_in_one_that_it_was_merged_into(name: str) -> None:
+    assert Parts(["all_1_1_0", "all_2_5_1", "all_4_4_0", "all_7_9_3_12", "detached"]).hold(name)
+
+
+@pytest.mark.parametrize("name", ["all_6_6_0", "all_10_10_0", "202603_1_1_0"])
+def test_a_part_that_is_neither_is_not_there(name: str) -> None:
+    names = ["all_1_5_1", "all_7_9_3", "tmp_insert_all_6_6_0", "tmp_merge_all_1_6_2", "detached", "format_version.txt"]
+    assert not Parts(names).hold(name)
+
+
+def test_the_token_of_a_part_that_is_not_there_is_taken_back(tmp_path: Path, table: Table) -> None:
+    log = table(
+        ["202603_1_2_1", "202604_3_3_0"],
+        "1\t202603_1_1_0\tb1\n",
+        "1\t202603_2_2_0\tb2\n1\t202604_3_3_0\tb3\n1\t202604_4_4_0\tb4\n",
+    )
+    before = log.read_text()
+
+    take_back_orphans(tmp_path)
+    assert log.read_text() == before + "2\t202604_4_4_0\tb4\n"
+
+    take_back_orphans(tmp_path)
+    assert log.read_text() == before + "2\t202604_4_4_0\tb4\n"
+
+
+def test_a_log_whose_parts_are_all_there_or_were_taken_back_is_not_touched(tmp_path: Path, table: Table) -> None:
+    log = table(["all_2_2_0"], "1\tall_1_1_0\tb1\n1\tall_2_2_0\tb2\n2\tall_1_1_0\tb1\n")
+    before = log.stat()
+
+    take_back_orphans(tmp_path)
+
+    assert log.stat() == before
+
+
+def test_a_block_that_was_taken_back_and_came_again_counts_as_it_came_last(tmp_path: Path, table: Table) -> None:
+    log = table(["all_2_2_0"], "1\tall_1_1_0\tb\n2\tall_1_1_0\tb\n1\tall_2_2_0\tb\n")
+    before = log.read_text()
+
+    take_back_orphans(tmp_path)
+
+    assert log.read_text() == before
