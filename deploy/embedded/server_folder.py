@@ -60,23 +60,34 @@ class ServerFolder:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replace a file in one step that a crash cannot halve."""
-    replace(path, json.dumps(content, indent=2) + "\n", by_way_of=path.with_suffix(".new"))
+    replace(path, (json.dumps(content, indent=2) + "\n").encode(), by_way_of=path.with_suffix(".new"))
 
 
-def replace(path: Path, text: str, *, by_way_of: Path) -> None:
-    """Replace a file in one step that a crash cannot halve, by another one in a place of the same disk."""
-    with by_way_of.open("w", encoding="utf-8") as file:
-        file.write(text)
+def replace(path: Path, content: bytes, *, by_way_of: Path) -> None:
+    """Replace a file, in one step that a crash cannot halve and a loss of power cannot undo.
+
+    Args:
+        path: of the file.
+        content: what is in it from then on.
+        by_way_of: where the new file is made: another place on the same disk.
+    """
+    with by_way_of.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     by_way_of.replace(path)
+    _write_through(path.parent)
 
 
 def write_through(folder: Path) -> None:
     """See to it that a folder, with all that is in it, outlives a loss of power."""
     for path in (*folder.rglob("*"), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _write_through(path)
+
+
+def _write_through(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

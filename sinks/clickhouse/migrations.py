@@ -26,7 +26,6 @@ create table if not exists schema_migrations
 )
 engine = ReplacingMergeTree(applied_at)
 order by name
-settings fsync_after_insert = 1
 """
 
 

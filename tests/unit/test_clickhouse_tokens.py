@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.clickhouse.tokens import Parts, take_back_orphans
+from deploy.embedded.clickhouse.tokens import Parts, has_orphans, take_back_orphans
 
 Table = Callable[..., Path]
 
@@ -18,7 +18,7 @@ def table(tmp_path: Path) -> Table:
         folder = tmp_path / "store/0f2/0f2b115e-928b-4171-af79-b203c0deb191"
         for part in parts:
             (folder / part).mkdir(parents=True)
-        (folder / "deduplication_logs").mkdir()
+        (folder / "deduplication_logs").mkdir(parents=True)
         files = [folder / f"deduplication_logs/deduplication_log_{number}.txt" for number in range(9, 9 + len(logs))]
         for file, log in zip(files, logs, strict=True):
             file.write_text(log)
@@ -59,7 +59,7 @@ def test_a_log_whose_parts_are_all_there_or_were_taken_back_is_not_touched(tmp_p
 
     take_back_orphans(tmp_path)
 
-    assert log.stat() == before
+    assert (log.stat().st_ino, log.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_a_block_that_was_taken_back_and_came_again_counts_as_it_came_last(tmp_path: Path, table: Table) -> None:
@@ -69,3 +69,40 @@ def test_a_block_that_was_taken_back_and_came_again_counts_as_it_came_last(tmp_p
     take_back_orphans(tmp_path)
 
     assert log.read_text() == before
+
+
+WHOLE = "1\tall_1_1_0\tb1\n"
+
+
+@pytest.mark.parametrize(
+    "torn", ["1\tall_2_2_0\tb", "1\tall_2", "\0" * 57, "1\tall_2_2_0\t\0\0\n", "3\tall_2_2_0\tb2\n"]
+)
+@pytest.mark.parametrize(
+    "later", [[], [""], ["1\tall_3_3_0\tb3\n"]], ids=["the last log", "an empty one behind", "one behind"]
+)
+def test_a_line_that_is_not_whole_is_left_out(tmp_path: Path, table: Table, torn: str, later: list[str]) -> None:
+    log = table(["all_1_3_1"], WHOLE + torn, *later)
+
+    take_back_orphans(tmp_path)
+
+    assert log.with_name("deduplication_log_9.txt").read_text() == WHOLE
+    assert not later or log.read_text() == later[-1]
+
+
+def test_what_is_taken_back_stands_on_a_line_of_its_own(tmp_path: Path, table: Table) -> None:
+    log = table(["all_1_1_0"], WHOLE + "1\tall_2_2_0\tb2\n1\tall_3")
+
+    take_back_orphans(tmp_path)
+
+    assert log.read_text() == WHOLE + "1\tall_2_2_0\tb2\n2\tall_2_2_0\tb2\n"
+
+
+def test_a_file_is_no_part(tmp_path: Path, table: Table) -> None:
+    log = table([], WHOLE)
+    (log.parent.parent / "all_1_1_0").touch()
+
+    assert has_orphans(tmp_path)
+
+
+def test_parts_of_an_older_form_of_names_are_left_alone() -> None:
+    assert Parts(["20200101_20200131_1_1_0"]).hold("20200101_20200131_1_1_0")

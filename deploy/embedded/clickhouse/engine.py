@@ -7,6 +7,8 @@ thread.
 """
 
 import asyncio
+import errno
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -19,12 +21,16 @@ from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.spool import Spool
 from deploy.embedded.clickhouse.statements import Insert, Select, quoted
-from deploy.embedded.clickhouse.tokens import take_back_orphans, write_logs_through
+from deploy.embedded.clickhouse.tokens import has_orphans, take_back_orphans, write_logs_through
 from deploy.embedded.errors import EmbeddedServerError
+from deploy.exit import Exit
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _KILL_PAUSE = 0.05  # seconds between two attempts to stop a query that has not begun yet
+_LOOKS, _LOOK_AGAIN = 5, 0.05  # for an insert that was cut off: any other is on its way for less than these seconds
 
 # chDB comes with the defaults of clickhouse-local; these are a server's.
 _SERVER_DEFAULTS = {"implicit_select": "0"}
@@ -79,9 +85,21 @@ class Engine:
         """Open a connection. Blocks for a fraction of a millisecond."""
         return Connection(self._chdb().connect(str(self._path)), self._path.parent)
 
-    async def settle(self) -> None:
-        """Take note that tables may have been made or changed."""
+    async def write_tokens_through(self) -> None:
+        """Have the tokens of tables written through that may have been made just now: see `tokens`."""
         await self.submit(write_logs_through, self._path)
+
+    async def end_if_cut_off(self) -> None:
+        """End the process at once if an insert was cut off between its token and its part: see `tokens`.
+
+        Its repetition would be dropped, and the rows be gone without a word. A start mends that.
+        """
+        for _ in range(_LOOKS):
+            if not await self.submit(has_orphans, self._path):
+                return
+            await asyncio.sleep(_LOOK_AGAIN)
+        logger.critical("An insert was cut off between its token and its part. This process ends: start it again")
+        os._exit(Exit.FAILED)  # not in good order, in which parts would be merged
 
     async def kill_until_done(self, running: "asyncio.Future[Any]", tag: str) -> None:
         """Stop the query with a tag, again and again until it is done: it may not have begun yet."""
@@ -114,9 +132,15 @@ class Engine:
             ) from error
         except OSError as error:
             raise EmbeddedServerError(
-                f"ClickHouse's engine cannot open the folder {self._path}: {error}. See to it that there is room."
+                f"ClickHouse's engine cannot open the folder {self._path}: {error}."
+                + (" Make room on that disk." if error.errno in {errno.ENOSPC, errno.EDQUOT} else "")
             ) from error
-        write_logs_through(self._path)
+        if not write_logs_through(self._path):
+            logger.warning(
+                "The file system of %s cannot write single files through: after a loss of power a block that was under "
+                "way may count twice. ext4 and XFS can",
+                self._path,
+            )
         self.version = self._ask("SELECT version()").strip()
         self.timezone = self._ask("SELECT timezone()").strip()
         formats = self._ask("SELECT name, content_type FROM system.formats WHERE is_output")

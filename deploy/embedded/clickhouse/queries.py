@@ -74,8 +74,13 @@ class Queries:
                     reply=reply,
                     tag=tag,
                 )
-                async with run.external(tables):
-                    progress = await self._run(run, statement, writes=writes)
+                try:
+                    async with run.external(tables):
+                        progress = await self._run(run, statement, writes=writes)
+                except ClickHouseError as error:
+                    if writes and error.code in _OF_THE_SYSTEM:
+                        await self._engine.end_if_cut_off()
+                    raise
                 if isinstance(statement, Other) and statement.keyword == "SET":
                     self.sessions.remember(call, statement.text)
                 return progress
@@ -128,10 +133,11 @@ class Queries:
             case Kill():
                 return await run.small(await self._engine_ids(statement))
             case Other():
-                progress = await run.small(statement.text, statement.format, stoppable=not writes)
-                if writes and statement.keyword not in _HARMLESS:
-                    await self._engine.settle()
-                return progress
+                try:
+                    return await run.small(statement.text, statement.format, stoppable=not writes)
+                finally:
+                    if writes and statement.keyword not in _HARMLESS:
+                        await self._engine.write_tokens_through()
 
     async def _engine_ids(self, statement: Kill) -> bytes:
         """Put the engine's ids for the clients' own, which the engine does not know."""
@@ -142,6 +148,10 @@ class Queries:
                 pieces[number] = quoted(known).encode()
         return b"".join(pieces)
 
+
+_OF_THE_SYSTEM = frozenset({74, 75, 76, 84, 243, 481, 1000, 1001, 1002})
+"""Codes of what fails between the engine and its files, in the middle of anything: reading, writing, opening, a folder
+in the way, no room, no right, and what other libraries throw."""
 
 _HARMLESS = frozenset({"SET", "USE"})
 """What ClickHouse allows in readonly mode 2, though it is no query."""

@@ -4,11 +4,12 @@ Of an insert the engine writes the part, notes its token in a log of the table, 
 
 - where the log is not on the disk when the power is lost, the part may be there without its token, and the same insert
   again counts twice: logs are *written through*;
-- where the process is killed between the two, or the power is lost, the token may be there without its part, and the
-  same insert again is dropped: tokens of parts that are not there are *taken back* before the engine opens the folder.
+- where it all ends between the two, by a kill, a loss of power or an error, the token may be there without its part,
+  and the same insert again is dropped: such *orphans* are taken back before the engine opens the folder. Until then no
+  merge may run, since what was merged looks as if it had everything between its first insert and its last.
 
-A log is some files of lines ``operation <TAB> part <TAB> block``, of which the last ones count (seen of chDB 4.4; the
-engine's own ``MergeTreeDeduplicationLog``).
+A log is some files of lines ``operation <TAB> part <TAB> block``. The engine reads a line that is not whole as the end,
+and goes on behind it, so that is mended, too. (Seen of chDB 4.4; the engine's own ``MergeTreeDeduplicationLog``.)
 """
 
 import fcntl
@@ -18,7 +19,7 @@ import re
 import struct
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
 
@@ -27,10 +28,13 @@ from deploy.embedded.server_folder import replace
 logger = logging.getLogger(__name__)
 
 LOGS = "store/*/*/deduplication_logs"
-_NOTED, _TAKEN_BACK = "1", "2"
+_LINE = re.compile(rb"([12])\t([^\t\n\0]+)\t([^\t\n\0]+)\n")
+_NOTED, _TAKEN_BACK = b"1", b"2"
 _NAME = re.compile(r"([^_]+)_(\d+)_(\d+)_\d+(?:_\d+)?")
+_TOLD = 5
+"""Names in one line for people."""
 
-_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602
+_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # of 64-bit Linux
 _SYNCHRONOUS = 0x8
 """The attribute ``S`` of a file: each write is on the disk before it returns (``man ioctl_iflags``)."""
 
@@ -58,69 +62,101 @@ class Parts:
     def hold(self, name: str) -> bool:
         """Tell whether the part of one insert is there, or one that it was merged into."""
         part = _NAME.fullmatch(name)
-        if part is None:
-            return True
+        if part is None or part[2] != part[3]:
+            return True  # of an engine before this form of names
         partition, number = part[1], int(part[2])
         before = bisect_right(self._begins.get(partition, ()), number)
         return before > 0 and self._ends[partition][before - 1] >= number
 
 
-def write_logs_through(engine: Path) -> None:
+def write_logs_through(engine: Path) -> bool:
     """Have every log written through from now on, of tables that were made since the last time as well.
 
-    Does nothing where the system, or the file system, has no such attribute.
+    Tell whether it could be done: ext4 and XFS have that attribute, and hand it on from a folder to what is made in it.
     """
-    for log in engine.glob(LOGS):
+    done = True
+    for path in _found(engine, LOGS, f"{LOGS}/*"):
         try:
-            for path in (log, *log.iterdir()):  # what is made in the folder later has the folder's attribute
-                _write_through(path)
+            _write_through(path)
+        except FileNotFoundError:
+            continue  # its table was dropped meanwhile
         except OSError as error:
-            logger.debug("%s cannot be written through: %s", log, error)
+            logger.debug("%s cannot be written through: %s", path, error)
+            done = False
+    return done
 
 
 def _write_through(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        (flags,) = struct.unpack("l", fcntl.ioctl(descriptor, _GET_FLAGS, struct.pack("l", 0)))
+        (flags,) = struct.unpack("i", fcntl.ioctl(descriptor, _GET_FLAGS, struct.pack("i", 0)))
         if not flags & _SYNCHRONOUS:
-            fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("l", flags | _SYNCHRONOUS))
+            fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("i", flags | _SYNCHRONOUS))
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 def take_back_orphans(engine: Path) -> None:
-    """Take back the tokens of parts that are not there. Nothing else may use the folder.
+    """Mend the logs, and take back the tokens of parts that are not there. Nothing else may use the folder.
 
     Raises:
         OSError: a log cannot be read or written.
     """
-    for log in engine.glob(LOGS):
-        files = sorted(log.glob("deduplication_log_*.txt"), key=_number)
-        lines = [line for file in files for line in file.read_text().splitlines()]
-        orphans = list(_orphans(lines, Parts(folder.name for folder in log.parent.iterdir())))
+    for log in _found(engine, LOGS):
+        files = _files(log)
+        for file in files:
+            found = file.read_bytes()
+            if found != (whole := b"".join(line[0] for line in _LINE.finditer(found))):
+                logger.warning("%s: %d bytes that are no whole lines are left out", file, len(found) - len(whole))
+                replace(file, whole, by_way_of=engine / "tokens.new")
+        orphans = _orphans(log)
         if not orphans:
             continue
+        names = [part for part, _ in orphans]
         logger.warning(
-            "%s: inserts that were cut off in the middle count as if they had never begun: %s",
-            log.parent,
-            ", ".join(part for part, _ in orphans),
+            "%s: %d tokens are taken back, whose parts are not there: %s%s",
+            log,
+            len(names),
+            ", ".join(names[:_TOLD]),
+            ", ..." if len(names) > _TOLD else "",
         )
-        taken = "".join(f"{_TAKEN_BACK}\t{part}\t{block}\n" for part, block in orphans)
-        replace(files[-1], files[-1].read_text() + taken, by_way_of=engine / "tokens.new")
+        taken = b"".join(b"\t".join((_TAKEN_BACK, part.encode(), block)) + b"\n" for part, block in orphans)
+        replace(files[-1], files[-1].read_bytes() + taken, by_way_of=engine / "tokens.new")
 
 
-def _orphans(lines: Iterable[str], parts: Parts) -> Iterator[tuple[str, str]]:
-    """Give part and block of each line that counts and whose part is not there."""
-    noted: dict[str, str] = {}
-    for line in lines:
-        operation, name, block = line.split("\t")
+def has_orphans(engine: Path) -> bool:
+    """Tell whether a token is there whose part is not; of an insert that is under way that may be so for a moment."""
+    return any(_orphans(log) for log in _found(engine, LOGS))
+
+
+def _orphans(log: Path) -> list[tuple[str, bytes]]:
+    """Give part and block of each token that counts and whose part is not there."""
+    noted = _noted(b"".join(file.read_bytes() for file in _files(log)))
+    # Behind the tokens: what is named meanwhile is found.
+    with os.scandir(log.parent) as found:
+        parts = Parts(entry.name for entry in found if entry.is_dir())
+    return [(name, block) for block, name in noted.items() if not parts.hold(name)]
+
+
+def _noted(lines: bytes) -> Mapping[bytes, str]:
+    noted: dict[bytes, str] = {}
+    for operation, name, block in _LINE.findall(lines):
         if operation == _NOTED:
-            noted[block] = name
+            noted[block] = name.decode()
         else:
             noted.pop(block, None)
-    return ((name, block) for block, name in noted.items() if not parts.hold(name))
+    return noted
 
 
-def _number(file: Path) -> int:
-    return int(file.stem.rpartition("_")[2])
+def _files(log: Path) -> list[Path]:
+    return sorted(log.glob("deduplication_log_*.txt"), key=lambda file: int(file.stem.rpartition("_")[2]))
+
+
+def _found(engine: Path, *patterns: str) -> Iterator[Path]:
+    """Find what there is, while tables may be dropped."""
+    for pattern in patterns:
+        try:
+            yield from list(engine.glob(pattern))
+        except FileNotFoundError:
+            yield from _found(engine, pattern)

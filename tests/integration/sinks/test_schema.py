@@ -124,6 +124,16 @@ async def test_the_columns_are_those_that_users_rely_on(tables: Tables, name: st
     assert {row["name"]: row["type"] for row in rows} == COLUMNS[name]
 
 
+async def test_every_table_is_written_through(tables: Tables) -> None:
+    described = await tables.rows(
+        "select name, engine_full from system.tables where database = currentDatabase() and engine like '%MergeTree'"
+    )
+    assert len(described) >= 14
+    for table in described:
+        for setting in ("fsync_after_insert", "fsync_part_directory", "min_rows_to_fsync_after_merge"):
+            assert f"{setting} = 1" in table["engine_full"], table["name"]
+
+
 async def test_migrating_twice_changes_nothing(place: Place) -> None:
     assert place.clickhouse is not None
 
