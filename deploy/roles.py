@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from deploy.event_loop import new_event_loop
 from deploy.exit import Exit, exit_code
+from deploy.memory import settle_memory
 from deploy.ports import chosen_port
 from deploy.settings import AdminSettings
 from streams.contracts.clock import Clock, Deadline, SystemClock
@@ -30,9 +30,6 @@ HURRY = 1.0
 """Seconds that are left after the second signal."""
 LEFT_OVER = 5.0
 """Seconds that a role which has ended may hold its process up."""
-
-COLLECT_AFTER = (50_000, 20, 20)
-"""Thresholds of the garbage collector's generations, see `gc.set_threshold`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,22 +117,11 @@ class _Signals:
         (self.hurry if self.stop.is_set() else self.stop).set()
 
 
-def _settle_memory() -> None:
-    """Let the garbage collector leave alone what lives as long as the process, and look rarely for the rest.
-
-    A chunk makes thousands of objects and frees them by counting references; with Python's own threshold of 700 the
-    collector would go through them a dozen times a chunk and find nothing.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
-
-
 async def _until_end(role: Role, running: Running, told: _Signals) -> Exit:
     """Start the role and return when it has to be stopped; raise what ended it."""
     if not await _first(told.stop.wait(), role.start()):
         return Exit.OK
-    _settle_memory()
+    settle_memory()
     logger.info("%s is up", running.name)
     ends = [role.wait(), role.until_idle()] if running.until_idle else [role.wait()]
     if await _first(told.stop.wait(), *ends):

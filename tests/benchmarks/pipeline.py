@@ -72,6 +72,7 @@ async def measure(folder: Path, arguments: argparse.Namespace) -> int:
     sent = sum(post.events for post in posts)
     say(f"{mails.unique:,} unique events in {len(mails.posts):,} posts; with resends {sent:,} in {len(posts):,}")
     async with RunningPipeline(folder / "data") as pipeline:
+        await pipeline.until_audited()
         before, own = pipeline.cpu_seconds(), psutil.Process().cpu_times()
         stages = Stages()
         began = time.monotonic()

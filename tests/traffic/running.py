@@ -170,9 +170,13 @@ class RunningPipeline:
         """Return once another process stands in the place of a killed one, and works."""
         await eventually(lambda: self._is_replaced(name, pid), within=READY_WITHIN)
 
-    async def _is_replaced(self, name: str, pid: int) -> bool:
+    async def _is_replaced(self, name: str, pid: int | None) -> bool:
         entry = self.run["processes"].get(name, {})
         return entry.get("pid") not in {None, pid} and bool(entry.get("ready"))
+
+    async def until_audited(self) -> None:
+        """Return once the audit works, which is started behind everything else."""
+        await eventually(lambda: self._is_replaced("audit", None), within=READY_WITHIN)
 
     async def select(self, query: str) -> list[dict[str, Any]]:
         """Ask ClickHouse over HTTP; give the rows."""

@@ -25,6 +25,7 @@ from deploy.embedded.clickhouse.run import ExternalTable
 from deploy.embedded.clickhouse.settings import ClickHouseServerSettings
 from deploy.embedded.errors import EmbeddedServerError, PortInUseError
 from deploy.embedded.folder_lock import FolderLock
+from deploy.memory import settle_memory
 
 logger = logging.getLogger(__name__)
 
@@ -240,6 +241,7 @@ async def serve(settings: ClickHouseServerSettings) -> None:
     """
     server = ClickHouseServer(settings)
     await server.start()
+    settle_memory()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
