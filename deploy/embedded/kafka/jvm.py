@@ -75,7 +75,7 @@ def _java(class_path: Sequence[Path], temporary: Path) -> list[str]:
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
         "-XX:-UsePerfData",
-        # Where the system has them: a sixteenth less processor time, in seven of the benchmark's runs each way, for 26 MB.
+        # Where the system has them: a sixteenth less processor time, in seven runs of the benchmark each, for 26 MB.
         "-XX:+UseTransparentHugePages",
         "-XX:+ExitOnOutOfMemoryError",
         "-XX:-CreateCoredumpOnCrash",
