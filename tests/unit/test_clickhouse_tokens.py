@@ -1,11 +1,12 @@
 """Tokens of inserts whose parts are not there."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from deploy.embedded.clickhouse.tokens import Parts, has_orphans, take_back_orphans
+from deploy.embedded.clickhouse.tokens import Parts, noted_so_far, take_back_lost, take_back_orphans
 
 Table = Callable[..., Path]
 
@@ -101,8 +102,43 @@ def test_a_file_is_no_part(tmp_path: Path, table: Table) -> None:
     log = table([], WHOLE)
     (log.parent.parent / "all_1_1_0").touch()
 
-    assert has_orphans(tmp_path)
+    take_back_orphans(tmp_path)
+
+    assert log.read_text() == WHOLE + "2\tall_1_1_0\tb1\n"
 
 
 def test_parts_of_an_older_form_of_names_are_left_alone() -> None:
     assert Parts(["20200101_20200131_1_1_0"]).hold("20200101_20200131_1_1_0")
+
+
+def test_what_a_failed_insert_left_behind_is_taken_back_though_a_merge_went_over_it(
+    tmp_path: Path, table: Table
+) -> None:
+    log = table(["all_1_1_0", "all_3_3_0", "all_1_3_1"], WHOLE)
+    before = noted_so_far(tmp_path)
+    log.write_text(WHOLE + "1\tall_2_2_0\tb2\n1\tall_3_3_0\tb3\n")
+
+    assert take_back_lost(tmp_path, before)
+
+    assert log.read_text() == WHOLE + "2\tall_2_2_0\tb2\n1\tall_3_3_0\tb3\n"
+    take_back_orphans(tmp_path)
+    assert log.read_text() == WHOLE + "2\tall_2_2_0\tb2\n1\tall_3_3_0\tb3\n"
+
+
+def test_an_insert_that_is_on_its_way_is_waited_for(tmp_path: Path, table: Table) -> None:
+    log = table([], "")
+    before = noted_so_far(tmp_path)
+    log.write_text(WHOLE)
+    named = threading.Timer(0.2, (log.parents[1] / "all_1_1_0").mkdir)
+    named.start()
+
+    assert not take_back_lost(tmp_path, before)
+
+    named.join()
+    assert log.read_text() == WHOLE
+
+
+def test_what_was_noted_before_the_insert_is_not_looked_at(tmp_path: Path, table: Table) -> None:
+    table(["all_1_3_1"], WHOLE)
+
+    assert not take_back_lost(tmp_path, noted_so_far(tmp_path))

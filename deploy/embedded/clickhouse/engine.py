@@ -21,7 +21,7 @@ from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.spool import Spool
 from deploy.embedded.clickhouse.statements import Insert, Select, quoted
-from deploy.embedded.clickhouse.tokens import has_orphans, take_back_orphans, write_logs_through
+from deploy.embedded.clickhouse.tokens import noted_so_far, take_back_lost, take_back_orphans, write_logs_through
 from deploy.embedded.errors import EmbeddedServerError
 from deploy.exit import Exit
 
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _KILL_PAUSE = 0.05  # seconds between two attempts to stop a query that has not begun yet
-_LOOKS, _LOOK_AGAIN = 5, 0.05  # for an insert that was cut off: any other is on its way for less than these seconds
 
 # chDB comes with the defaults of clickhouse-local; these are a server's.
 _SERVER_DEFAULTS = {"implicit_select": "0"}
@@ -83,23 +82,11 @@ class Engine:
 
     def connect(self) -> "Connection":
         """Open a connection. Blocks for a fraction of a millisecond."""
-        return Connection(self._chdb().connect(str(self._path)), self._path.parent)
+        return Connection(self._chdb().connect(str(self._path)), self._path)
 
     async def write_tokens_through(self) -> None:
         """Have the tokens of tables written through that may have been made just now: see `tokens`."""
         await self.submit(write_logs_through, self._path)
-
-    async def end_if_cut_off(self) -> None:
-        """End the process at once if an insert was cut off between its token and its part: see `tokens`.
-
-        Its repetition would be dropped, and the rows be gone without a word. A start mends that.
-        """
-        for _ in range(_LOOKS):
-            if not await self.submit(has_orphans, self._path):
-                return
-            await asyncio.sleep(_LOOK_AGAIN)
-        logger.critical("An insert was cut off between its token and its part. This process ends: start it again")
-        os._exit(Exit.FAILED)  # not in good order, in which parts would be merged
 
     async def kill_until_done(self, running: "asyncio.Future[Any]", tag: str) -> None:
         """Stop the query with a tag, again and again until it is done: it may not have begun yet."""
@@ -201,9 +188,9 @@ def _tagged(tag: str) -> str:
 class Connection:
     """One connection to the engine. All methods block; one at a time."""
 
-    def __init__(self, connection: Any, folder: Path) -> None:
+    def __init__(self, connection: Any, engine: Path) -> None:
         self._connection = connection
-        self._folder = folder
+        self._engine = engine
         self._insert: Spool | None = None
         self.set(_SERVER_DEFAULTS)
 
@@ -271,7 +258,7 @@ class Connection:
         Raises:
             ClickHouseError: there is no room for rows.
         """
-        self._insert = Spool(self._folder, insert, parameters)
+        self._insert = Spool(self._engine.parent, insert, parameters)
 
     def append(self, rows: bytes) -> None:
         """Keep rows, cut anywhere.
@@ -291,13 +278,24 @@ class Connection:
             ClickHouseError: the engine refused the rows, or it failed.
         """
         insert = self._begun_insert()
+        before = noted_so_far(self._engine)
         try:
             result = self._connection.query(insert.statement(), "Null", params=insert.parameters)
         except RuntimeError as error:
+            self._end_if_cut_off(before)
             raise ClickHouseError.from_engine(insert.without_place(str(error))) from None
         finally:
             self.cancel_insert()
         return Progress.of(result, time.monotonic_ns() - insert.begun)
+
+    def _end_if_cut_off(self, before: Mapping[Path, int]) -> None:
+        """End the process at once if an insert was cut off between its token and its part: see `tokens`.
+
+        Its repetition would be dropped, and the rows be gone without a word.
+        """
+        if take_back_lost(self._engine, before):
+            logger.critical("An insert was cut off between its token and its part. This process ends: start it again")
+            os._exit(Exit.FAILED)  # not in good order, for which others would be waited for
 
     def cancel_insert(self) -> None:
         """Let go of the rows of an INSERT. May be called twice."""

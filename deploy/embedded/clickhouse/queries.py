@@ -74,13 +74,8 @@ class Queries:
                     reply=reply,
                     tag=tag,
                 )
-                try:
-                    async with run.external(tables):
-                        progress = await self._run(run, statement, writes=writes)
-                except ClickHouseError as error:
-                    if writes and error.code in _OF_THE_SYSTEM:
-                        await self._engine.end_if_cut_off()
-                    raise
+                async with run.external(tables):
+                    progress = await self._run(run, statement, writes=writes)
                 if isinstance(statement, Other) and statement.keyword == "SET":
                     self.sessions.remember(call, statement.text)
                 return progress
@@ -148,10 +143,6 @@ class Queries:
                 pieces[number] = quoted(known).encode()
         return b"".join(pieces)
 
-
-_OF_THE_SYSTEM = frozenset({74, 75, 76, 84, 243, 481, 1000, 1001, 1002})
-"""Codes of what fails between the engine and its files, in the middle of anything: reading, writing, opening, a folder
-in the way, no room, no right, and what other libraries throw."""
 
 _HARMLESS = frozenset({"SET", "USE"})
 """What ClickHouse allows in readonly mode 2, though it is no query."""

@@ -5,18 +5,21 @@ Of an insert the engine writes the part, notes its token in a log of the table, 
 - where the log is not on the disk when the power is lost, the part may be there without its token, and the same insert
   again counts twice: logs are *written through*;
 - where it all ends between the two, by a kill, a loss of power or an error, the token may be there without its part,
-  and the same insert again is dropped: such *orphans* are taken back before the engine opens the folder. Until then no
-  merge may run, since what was merged looks as if it had everything between its first insert and its last.
+  and the same insert again is dropped: such *orphans* are taken back before the engine opens the folder. After an
+  error that is done at once, since merges go on, and what was merged looks as if it had everything from its first
+  insert to its last.
 
 A log is some files of lines ``operation <TAB> part <TAB> block``. The engine reads a line that is not whole as the end,
 and goes on behind it, so that is mended, too. (Seen of chDB 4.4; the engine's own ``MergeTreeDeduplicationLog``.)
 """
 
+import contextlib
 import fcntl
 import logging
 import os
 import re
 import struct
+import time
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,6 +34,8 @@ LOGS = "store/*/*/deduplication_logs"
 _LINE = re.compile(rb"([12])\t([^\t\n\0]+)\t([^\t\n\0]+)\n")
 _NOTED, _TAKEN_BACK = b"1", b"2"
 _NAME = re.compile(r"([^_]+)_(\d+)_(\d+)_\d+(?:_\d+)?")
+_LOOKS, _LOOK_AGAIN = 20, 0.05
+"""For an insert that was cut off: any other is between its token and its part for less than these seconds together."""
 _TOLD = 5
 """Names in one line for people."""
 
@@ -125,15 +130,55 @@ def take_back_orphans(engine: Path) -> None:
         replace(files[-1], files[-1].read_bytes() + taken, by_way_of=engine / "tokens.new")
 
 
-def has_orphans(engine: Path) -> bool:
-    """Tell whether a token is there whose part is not; of an insert that is under way that may be so for a moment."""
-    return any(_orphans(log) for log in _found(engine, LOGS))
+def noted_so_far(engine: Path) -> Mapping[Path, int]:
+    """Give how long each file of each log is: what an insert that begins now notes stands behind that."""
+    sizes = {}
+    for file in _found(engine, f"{LOGS}/deduplication_log_*.txt"):
+        with contextlib.suppress(FileNotFoundError):  # its table was dropped meanwhile
+            sizes[file] = file.stat().st_size
+    return sizes
+
+
+def take_back_lost(engine: Path, before: Mapping[Path, int]) -> bool:
+    """Take back the tokens that an insert left behind which failed, in this process, without their parts.
+
+    Each is looked for by its own name, which stays for minutes when the part has been merged: a merge of others would
+    hide the gap. The engine remembers the tokens nevertheless, so that it has to end where there were any.
+
+    Blocks for a second where there may be some.
+
+    Args:
+        engine: its folder.
+        before: what `noted_so_far` gave before the insert.
+    """
+    lost = _lost(engine, before)
+    for _ in range(_LOOKS):
+        if not lost:
+            return False
+        time.sleep(_LOOK_AGAIN)
+        lost &= _lost(engine, before)
+    for file, at in lost:
+        with file.open("r+b", buffering=0) as log:  # in its place, since there may be no room for a longer one
+            log.seek(at)
+            log.write(_TAKEN_BACK)
+            os.fsync(log.fileno())
+    return bool(lost)
+
+
+def _lost(engine: Path, before: Mapping[Path, int]) -> set[tuple[Path, int]]:
+    """Give the file and the place of each token since then whose part has never got its name."""
+    lost = set()
+    for file, size in noted_so_far(engine).items():
+        if size > (begin := before.get(file, 0)):
+            for line in _LINE.finditer(file.read_bytes(), begin):
+                if line[1] == _NOTED and not (file.parents[1] / line[2].decode()).is_dir():
+                    lost.add((file, line.start()))
+    return lost
 
 
 def _orphans(log: Path) -> list[tuple[str, bytes]]:
     """Give part and block of each token that counts and whose part is not there."""
     noted = _noted(b"".join(file.read_bytes() for file in _files(log)))
-    # Behind the tokens: what is named meanwhile is found.
     with os.scandir(log.parent) as found:
         parts = Parts(entry.name for entry in found if entry.is_dir())
     return [(name, block) for block, name in noted.items() if not parts.hold(name)]
