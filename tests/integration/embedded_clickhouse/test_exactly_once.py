@@ -1,6 +1,7 @@
 """What the sinks build on: an insert with a token counts once, whatever happens to the server meanwhile."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -8,6 +9,7 @@ import pytest
 
 from deploy.embedded.clickhouse import EmbeddedClickHouse
 from deploy.exit import Exit
+from tests.eventually import eventually
 from tests.integration.embedded_clickhouse.asking import Answer, ask, rows, value
 
 LINE = b'{"id":"%032x","kind":"%b","at":"2026-01-25T05:06:%02d.123Z"}\n'
@@ -160,6 +162,32 @@ async def test_an_insert_that_the_disk_cuts_off_behind_its_token_ends_the_server
         await server.start()
         assert (await insert(server.url, "a", 0, 1_000)).status == 200
         assert await counted(server.url) == (1_000, 1_000)
+
+
+async def test_an_insert_that_was_cut_off_counts_though_merges_go_over_the_gap(server: EmbeddedClickHouse) -> None:
+    async with server:
+        await create_tables(server.url)
+        in_the_way = await folder_of_events(server.url) / "all_30_30_0"
+        in_the_way.touch()
+
+        async def write(begin: int) -> None:
+            for number in range(begin, begin + 20):
+                await eventually(partial(is_inserted, number))  # the server is started again meanwhile
+
+        async def is_inserted(number: int) -> bool:
+            try:
+                answer = await insert(server.url, str(number), number, 1)
+            except aiohttp.ClientError:
+                return False
+            assert answer.status == 200, answer.text
+            return True
+
+        writing = asyncio.gather(*(write(begin) for begin in range(0, 160, 20)))
+        assert await server.wait() == Exit.FAILED
+        in_the_way.unlink()
+        await server.start()
+        await writing
+        assert await counted(server.url) == (160, 160)
 
 
 async def test_the_engine_notes_a_token_before_the_part_has_its_name(server: EmbeddedClickHouse) -> None:
