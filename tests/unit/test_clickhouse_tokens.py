@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.clickhouse.tokens import Parts, noted_so_far, take_back_lost, take_back_orphans
+from deploy.embedded.clickhouse.tokens import Logs, Parts, take_back_orphans
 
 Table = Callable[..., Path]
 
@@ -115,10 +115,12 @@ def test_what_a_failed_insert_left_behind_is_taken_back_though_a_merge_went_over
     tmp_path: Path, table: Table
 ) -> None:
     log = table(["all_1_1_0", "all_3_3_0", "all_1_3_1"], WHOLE)
-    before = noted_so_far(tmp_path)
+    logs = Logs(tmp_path)
+    logs.find()
+    before = logs.noted()
     log.write_text(WHOLE + "1\tall_2_2_0\tb2\n1\tall_3_3_0\tb3\n")
 
-    assert take_back_lost(tmp_path, before)
+    assert logs.take_back_lost(before)
 
     assert log.read_text() == WHOLE + "2\tall_2_2_0\tb2\n1\tall_3_3_0\tb3\n"
     take_back_orphans(tmp_path)
@@ -127,12 +129,14 @@ def test_what_a_failed_insert_left_behind_is_taken_back_though_a_merge_went_over
 
 def test_an_insert_that_is_on_its_way_is_waited_for(tmp_path: Path, table: Table) -> None:
     log = table([], "")
-    before = noted_so_far(tmp_path)
+    logs = Logs(tmp_path)
+    logs.find()
+    before = logs.noted()
     log.write_text(WHOLE)
     named = threading.Timer(0.2, (log.parents[1] / "all_1_1_0").mkdir)
     named.start()
 
-    assert not take_back_lost(tmp_path, before)
+    assert not logs.take_back_lost(before)
 
     named.join()
     assert log.read_text() == WHOLE
@@ -141,4 +145,7 @@ def test_an_insert_that_is_on_its_way_is_waited_for(tmp_path: Path, table: Table
 def test_what_was_noted_before_the_insert_is_not_looked_at(tmp_path: Path, table: Table) -> None:
     table(["all_1_3_1"], WHOLE)
 
-    assert not take_back_lost(tmp_path, noted_so_far(tmp_path))
+    logs = Logs(tmp_path)
+    logs.find()
+
+    assert not logs.take_back_lost(logs.noted())

@@ -21,7 +21,7 @@ from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.spool import Spool
 from deploy.embedded.clickhouse.statements import Insert, Select, quoted
-from deploy.embedded.clickhouse.tokens import noted_so_far, take_back_lost, take_back_orphans, write_logs_through
+from deploy.embedded.clickhouse.tokens import Logs, take_back_orphans
 from deploy.embedded.errors import EmbeddedServerError
 from deploy.exit import Exit
 
@@ -51,6 +51,7 @@ class Engine:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="query")
         self._keeper_thread = ThreadPoolExecutor(1, thread_name_prefix="keeper")
         self._keeper: Any = None
+        self._logs = Logs(path)
         self.version = ""
         self.timezone = ""
         self.content_types: Mapping[str, tuple[str, str]] = {}
@@ -82,11 +83,11 @@ class Engine:
 
     def connect(self) -> "Connection":
         """Open a connection. Blocks for a fraction of a millisecond."""
-        return Connection(self._chdb().connect(str(self._path)), self._path)
+        return Connection(self._chdb().connect(str(self._path)), self._path.parent, self._logs)
 
     async def write_tokens_through(self) -> None:
         """Have the tokens of tables written through that may have been made just now: see `tokens`."""
-        await self.submit(write_logs_through, self._path)
+        await self.submit(self._logs.find)
 
     async def kill_until_done(self, running: "asyncio.Future[Any]", tag: str) -> None:
         """Stop the query with a tag, again and again until it is done: it may not have begun yet."""
@@ -122,7 +123,7 @@ class Engine:
                 f"ClickHouse's engine cannot open the folder {self._path}: {error}."
                 + (" Make room on that disk." if error.errno in {errno.ENOSPC, errno.EDQUOT} else "")
             ) from error
-        if not write_logs_through(self._path):
+        if not self._logs.find():
             logger.warning(
                 "The file system of %s cannot write single files through: after a loss of power a block that was under "
                 "way may count twice. ext4 and XFS can",
@@ -188,9 +189,10 @@ def _tagged(tag: str) -> str:
 class Connection:
     """One connection to the engine. All methods block; one at a time."""
 
-    def __init__(self, connection: Any, engine: Path) -> None:
+    def __init__(self, connection: Any, folder: Path, logs: Logs) -> None:
         self._connection = connection
-        self._engine = engine
+        self._folder = folder
+        self._logs = logs
         self._insert: Spool | None = None
         self.set(_SERVER_DEFAULTS)
 
@@ -258,7 +260,7 @@ class Connection:
         Raises:
             ClickHouseError: there is no room for rows.
         """
-        self._insert = Spool(self._engine.parent, insert, parameters)
+        self._insert = Spool(self._folder, insert, parameters)
 
     def append(self, rows: bytes) -> None:
         """Keep rows, cut anywhere.
@@ -278,7 +280,7 @@ class Connection:
             ClickHouseError: the engine refused the rows, or it failed.
         """
         insert = self._begun_insert()
-        before = noted_so_far(self._engine)
+        before = self._logs.noted()
         try:
             result = self._connection.query(insert.statement(), "Null", params=insert.parameters)
         except RuntimeError as error:
@@ -288,12 +290,12 @@ class Connection:
             self.cancel_insert()
         return Progress.of(result, time.monotonic_ns() - insert.begun)
 
-    def _end_if_cut_off(self, before: Mapping[Path, int]) -> None:
+    def _end_if_cut_off(self, before: Mapping[str, int]) -> None:
         """End the process at once if an insert was cut off between its token and its part: see `tokens`.
 
         Its repetition would be dropped, and the rows be gone without a word.
         """
-        if take_back_lost(self._engine, before):
+        if self._logs.take_back_lost(before):
             logger.critical("An insert was cut off between its token and its part. This process ends: start it again")
             os._exit(Exit.FAILED)  # not in good order, for which others would be waited for
 

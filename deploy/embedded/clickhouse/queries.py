@@ -131,7 +131,7 @@ class Queries:
                 try:
                     return await run.small(statement.text, statement.format, stoppable=not writes)
                 finally:
-                    if writes and statement.keyword not in _HARMLESS:
+                    if statement.keyword in _MAKES_TABLES or (writes and b"deduplication_window" in statement.text):
                         await self._engine.write_tokens_through()
 
     async def _engine_ids(self, statement: Kill) -> bytes:
@@ -144,5 +144,6 @@ class Queries:
         return b"".join(pieces)
 
 
+_MAKES_TABLES = frozenset({"CREATE", "ATTACH", "UNDROP", "RESTORE"})
 _HARMLESS = frozenset({"SET", "USE"})
 """What ClickHouse allows in readonly mode 2, though it is no query."""

@@ -30,7 +30,6 @@ from deploy.embedded.server_folder import replace
 
 logger = logging.getLogger(__name__)
 
-LOGS = "store/*/*/deduplication_logs"
 _LINE = re.compile(rb"([12])\t([^\t\n\0]+)\t([^\t\n\0]+)\n")
 _NOTED, _TAKEN_BACK = b"1", b"2"
 _NAME = re.compile(r"([^_]+)_(\d+)_(\d+)_\d+(?:_\d+)?")
@@ -74,24 +73,81 @@ class Parts:
         return before > 0 and self._ends[partition][before - 1] >= number
 
 
-def write_logs_through(engine: Path) -> bool:
-    """Have every log written through from now on, of tables that were made since the last time as well.
+class Logs:
+    """The logs of all tables while the engine runs. May be used by several threads."""
 
-    Tell whether it could be done: ext4 and XFS have that attribute, and hand it on from a folder to what is made in it.
-    """
-    done = True
-    for path in _found(engine, LOGS, f"{LOGS}/*"):
-        try:
-            _write_through(path)
-        except FileNotFoundError:
-            continue  # its table was dropped meanwhile
-        except OSError as error:
-            logger.debug("%s cannot be written through: %s", path, error)
-            done = False
-    return done
+    def __init__(self, engine: Path) -> None:
+        """Describe them; none is known before `find`."""
+        self._engine = engine
+        self._known: frozenset[str] = frozenset()
+
+    def find(self) -> bool:
+        """Find the logs of tables that were made since the last time, and have them written through from now on.
+
+        Tell whether that could be done: ext4 and XFS have the attribute, and hand it on to what is made in a folder.
+        """
+        found = frozenset(_logs(self._engine))
+        done = True
+        for log in found - self._known:
+            try:
+                for path in (log, *(entry.path for entry in os.scandir(log))):
+                    _write_through(path)
+            except FileNotFoundError:
+                continue  # its table was dropped meanwhile
+            except OSError as error:
+                logger.debug("%s cannot be written through: %s", log, error)
+                done = False
+        self._known = found
+        return done
+
+    def noted(self) -> Mapping[str, int]:
+        """Give how long each file of each log is: what an insert that begins now notes stands behind that."""
+        sizes = {}
+        for log in self._known:
+            try:
+                for entry in os.scandir(log):
+                    sizes[entry.path] = entry.stat().st_size
+            except FileNotFoundError:  # its table was dropped meanwhile
+                continue
+        return sizes
+
+    def take_back_lost(self, before: Mapping[str, int]) -> bool:
+        """Take back the tokens that an insert left behind which failed, in this process, without their parts.
+
+        Each is looked for by its own name, which stays for minutes when the part has been merged: a merge of others
+        would hide the gap. The engine remembers the tokens nevertheless, so that it has to end where there were any.
+
+        Blocks for a second where there may be some.
+
+        Args:
+            before: what `noted` gave before the insert.
+        """
+        lost = self._lost(before)
+        for _ in range(_LOOKS):
+            if not lost:
+                return False
+            time.sleep(_LOOK_AGAIN)
+            lost &= self._lost(before)
+        for file, at in lost:
+            with Path(file).open("r+b", buffering=0) as log:  # in its place: there may be no room for a longer one
+                log.seek(at)
+                log.write(_TAKEN_BACK)
+                os.fsync(log.fileno())
+        return bool(lost)
+
+    def _lost(self, before: Mapping[str, int]) -> set[tuple[str, int]]:
+        """Give the file and the place of each token since then whose part has not got its name."""
+        lost = set()
+        for file, size in self.noted().items():
+            if size > (begin := before.get(file, 0)):
+                table = Path(file).parents[1]
+                for line in _LINE.finditer(Path(file).read_bytes(), begin):
+                    if line[1] == _NOTED and not (table / line[2].decode()).is_dir():
+                        lost.add((file, line.start()))
+        return lost
 
 
-def _write_through(path: Path) -> None:
+def _write_through(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         (flags,) = struct.unpack("i", fcntl.ioctl(descriptor, _GET_FLAGS, struct.pack("i", 0)))
@@ -108,7 +164,7 @@ def take_back_orphans(engine: Path) -> None:
     Raises:
         OSError: a log cannot be read or written.
     """
-    for log in _found(engine, LOGS):
+    for log in map(Path, _logs(engine)):
         files = _files(log)
         for file in files:
             found = file.read_bytes()
@@ -128,52 +184,6 @@ def take_back_orphans(engine: Path) -> None:
         )
         taken = b"".join(b"\t".join((_TAKEN_BACK, part.encode(), block)) + b"\n" for part, block in orphans)
         replace(files[-1], files[-1].read_bytes() + taken, by_way_of=engine / "tokens.new")
-
-
-def noted_so_far(engine: Path) -> Mapping[Path, int]:
-    """Give how long each file of each log is: what an insert that begins now notes stands behind that."""
-    sizes = {}
-    for file in _found(engine, f"{LOGS}/deduplication_log_*.txt"):
-        with contextlib.suppress(FileNotFoundError):  # its table was dropped meanwhile
-            sizes[file] = file.stat().st_size
-    return sizes
-
-
-def take_back_lost(engine: Path, before: Mapping[Path, int]) -> bool:
-    """Take back the tokens that an insert left behind which failed, in this process, without their parts.
-
-    Each is looked for by its own name, which stays for minutes when the part has been merged: a merge of others would
-    hide the gap. The engine remembers the tokens nevertheless, so that it has to end where there were any.
-
-    Blocks for a second where there may be some.
-
-    Args:
-        engine: its folder.
-        before: what `noted_so_far` gave before the insert.
-    """
-    lost = _lost(engine, before)
-    for _ in range(_LOOKS):
-        if not lost:
-            return False
-        time.sleep(_LOOK_AGAIN)
-        lost &= _lost(engine, before)
-    for file, at in lost:
-        with file.open("r+b", buffering=0) as log:  # in its place, since there may be no room for a longer one
-            log.seek(at)
-            log.write(_TAKEN_BACK)
-            os.fsync(log.fileno())
-    return bool(lost)
-
-
-def _lost(engine: Path, before: Mapping[Path, int]) -> set[tuple[Path, int]]:
-    """Give the file and the place of each token since then whose part has never got its name."""
-    lost = set()
-    for file, size in noted_so_far(engine).items():
-        if size > (begin := before.get(file, 0)):
-            for line in _LINE.finditer(file.read_bytes(), begin):
-                if line[1] == _NOTED and not (file.parents[1] / line[2].decode()).is_dir():
-                    lost.add((file, line.start()))
-    return lost
 
 
 def _orphans(log: Path) -> list[tuple[str, bytes]]:
@@ -198,10 +208,11 @@ def _files(log: Path) -> list[Path]:
     return sorted(log.glob("deduplication_log_*.txt"), key=lambda file: int(file.stem.rpartition("_")[2]))
 
 
-def _found(engine: Path, *patterns: str) -> Iterator[Path]:
-    """Find what there is, while tables may be dropped."""
-    for pattern in patterns:
-        try:
-            yield from list(engine.glob(pattern))
-        except FileNotFoundError:
-            yield from _found(engine, pattern)
+def _logs(engine: Path) -> Iterator[str]:
+    """Give the folders of all logs; by the system's own means, since there may be thousands of tables."""
+    with contextlib.suppress(FileNotFoundError):
+        for store in os.scandir(engine / "store"):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # a table may be dropped meanwhile
+                for table in os.scandir(store):
+                    if (log := Path(table.path, "deduplication_logs")).is_dir():
+                        yield str(log)
