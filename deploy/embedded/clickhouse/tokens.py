@@ -139,8 +139,10 @@ class Logs:
         """Give the file and the place of each token since then whose part has not got its name."""
         lost = set()
         for file, size in self.noted().items():
-            if size > (begin := before.get(file, 0)):
-                table = Path(file).parents[1]
+            if size <= (begin := before.get(file, 0)):
+                continue
+            table = Path(file).parents[1]
+            with contextlib.suppress(FileNotFoundError):  # its table was dropped meanwhile
                 for line in _LINE.finditer(Path(file).read_bytes(), begin):
                     if line[1] == _NOTED and not (table / line[2].decode()).is_dir():
                         lost.add((file, line.start()))

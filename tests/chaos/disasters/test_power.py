@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -16,8 +15,9 @@ from aiokafka.structs import OffsetAndMetadata
 
 from deploy.embedded.kafka import EmbeddedKafka
 from tests.chaos.campaign import Campaign, Form, Options
+from tests.chaos.disasters.dying import lose_power
 from tests.chaos.plan import EVERYTHING, Fault, Kind
-from tests.chaos.power import Disk, disk_of_its_own
+from tests.chaos.power import disk_of_its_own
 from tests.eventually import eventually
 from tests.traffic.topics import committed_records
 
@@ -53,7 +53,7 @@ async def test_kafka_comes_up_again_when_its_first_start_was_a_moment_ago(tmp_pa
     async with disk_of_its_own(tmp_path / "disk", keep=lambda: False) as disk:
         broker = EmbeddedKafka(data=disk.folder / "kafka")
         await broker.start()
-        await _lose_power(broker, disk)
+        await lose_power(broker.pid, broker.stop, disk)
         await broker.start()
         await broker.stop()
 
@@ -67,7 +67,7 @@ async def test_a_transaction_that_ended_is_whole_afterwards_and_its_producer_goe
             await admin.create_topics([NewTopic("read", 1, 1), NewTopic("published", 1, 1)])
         await _publish(broker, range(10))
         await _publish(broker, range(10, 20))  # a producer of a later epoch
-        await _lose_power(broker, disk)
+        await lose_power(broker.pid, broker.stop, disk)
         await broker.start()
 
         async with _admin(broker) as admin:
@@ -90,18 +90,6 @@ async def _publish(broker: EmbeddedKafka, numbers: Iterable[int]) -> None:
 
 def _is_at(offset: int) -> Callable[[Mapping[TopicPartition, OffsetAndMetadata]], bool]:
     return lambda positions: [position.offset for position in positions.values()] == [offset]
-
-
-async def _lose_power(broker: EmbeddedKafka, disk: Disk) -> None:
-    process = psutil.Process(broker.pid)
-    process.kill()
-    await broker.stop()
-
-    async def is_gone() -> bool:
-        return not process.is_running()
-
-    await eventually(is_gone)
-    await disk.lose_power()
 
 
 @contextlib.asynccontextmanager

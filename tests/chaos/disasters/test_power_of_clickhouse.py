@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import psutil
 import pytest
 
 from deploy.embedded.clickhouse import EmbeddedClickHouse
 from sinks.clickhouse.migrations import migrate
 from sinks.settings import ClickHouseConnection
-from tests.chaos.power import Disk, disk_of_its_own
+from tests.chaos.disasters.dying import lose_power
+from tests.chaos.power import disk_of_its_own
 from tests.eventually import eventually
 from tests.integration.embedded_clickhouse.asking import ask, rows
 
@@ -24,7 +24,7 @@ async def test_an_insert_that_was_answered_is_there_and_its_token_is_known(tmp_p
         await migrate(ClickHouseConnection(port=server.port))
         for number in range(5):
             await insert(server, number)
-        await lose_power(server, disk)
+        await lose_power(server.pid, server.wait, disk)
         await server.start()
 
         assert await rows(server.url, COUNTED) == [["5", "5"]]
@@ -51,7 +51,7 @@ async def test_what_was_merged_is_there_though_what_it_was_made_of_is_gone(tmp_p
             return await rows(server.url, left) == [["1"]]
 
         await eventually(is_alone, within=120.0)
-        await lose_power(server, disk)
+        await lose_power(server.pid, server.wait, disk)
         await server.start()
 
         assert await rows(server.url, COUNTED) == [["5", "5"]]
@@ -67,16 +67,3 @@ async def do(server: EmbeddedClickHouse, body: str | bytes, *, token: str = "", 
         server.url, body, query=query, insert_deduplication_token=token, date_time_input_format="best_effort"
     )
     assert answer.status == 200, answer.text
-
-
-async def lose_power(server: EmbeddedClickHouse, disk: Disk) -> None:
-    assert server.pid is not None
-    process = psutil.Process(server.pid)
-    server.kill()
-    await server.wait()
-
-    async def is_gone() -> bool:
-        return not process.is_running()
-
-    await eventually(is_gone)
-    await disk.lose_power()
