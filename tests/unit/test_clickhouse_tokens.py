@@ -1,11 +1,14 @@
 """Tokens of inserts whose parts are not there."""
 
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 
+from deploy.embedded.clickhouse import tokens
 from deploy.embedded.clickhouse.tokens import Logs, Parts, take_back_orphans
 
 Table = Callable[..., Path]
@@ -120,11 +123,51 @@ def test_what_a_failed_insert_left_behind_is_taken_back_though_a_merge_went_over
     before = logs.noted()
     log.write_text(WHOLE + "1\tall_2_2_0\tb2\n1\tall_3_3_0\tb3\n")
 
-    assert logs.take_back_lost(before)
+    assert logs.lost(before)
 
-    assert log.read_text() == WHOLE + "2\tall_2_2_0\tb2\n1\tall_3_3_0\tb3\n"
     take_back_orphans(tmp_path)
     assert log.read_text() == WHOLE + "2\tall_2_2_0\tb2\n1\tall_3_3_0\tb3\n"
+
+
+def test_what_is_in_doubt_when_all_ends_counts_if_its_part_has_got_its_name(tmp_path: Path, table: Table) -> None:
+    log = table(["all_1_1_0", "all_1_3_1"], "0\tall_1_1_0\tb1\n0\tall_2_2_0\tb2\n", "")
+
+    take_back_orphans(tmp_path)
+
+    assert log.with_name("deduplication_log_9.txt").read_text() == "1\tall_1_1_0\tb1\n2\tall_2_2_0\tb2\n"
+
+
+def test_nothing_is_called_done_while_an_insert_is_in_doubt(tmp_path: Path, table: Table) -> None:
+    log = table([], "")
+    logs = Logs(tmp_path)
+    logs.find()
+    before = logs.noted()
+    log.write_text(WHOLE)
+
+    with ThreadPoolExecutor() as threads:
+        lost = threads.submit(logs.lost, before)
+        while log.read_text() == WHOLE:
+            time.sleep(0.01)
+        done = threads.submit(logs.wait_until_believed)
+        assert wait([done], timeout=0.2).not_done
+        (log.parents[1] / "all_1_1_0").mkdir()
+        assert not lost.result()
+        done.result()
+
+
+def test_of_an_insert_that_took_long_merged_parts_may_have_lost_their_names(
+    tmp_path: Path, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = table(["all_1_3_1"], "")
+    logs = Logs(tmp_path)
+    logs.find()
+    before = logs.noted()
+    log.write_text(WHOLE)
+    monkeypatch.setattr(tokens, "_NAMES_STAY", 0)
+
+    assert not logs.lost(before)
+
+    assert log.read_text() == WHOLE
 
 
 def test_an_insert_that_is_on_its_way_is_waited_for(tmp_path: Path, table: Table) -> None:
@@ -136,7 +179,7 @@ def test_an_insert_that_is_on_its_way_is_waited_for(tmp_path: Path, table: Table
     named = threading.Timer(0.2, (log.parents[1] / "all_1_1_0").mkdir)
     named.start()
 
-    assert not logs.take_back_lost(before)
+    assert not logs.lost(before)
 
     named.join()
     assert log.read_text() == WHOLE
@@ -148,4 +191,4 @@ def test_what_was_noted_before_the_insert_is_not_looked_at(tmp_path: Path, table
     logs = Logs(tmp_path)
     logs.find()
 
-    assert not logs.take_back_lost(logs.noted())
+    assert not logs.lost(logs.noted())

@@ -21,7 +21,7 @@ from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.spool import Spool
 from deploy.embedded.clickhouse.statements import Insert, Select, quoted
-from deploy.embedded.clickhouse.tokens import Logs, take_back_orphans
+from deploy.embedded.clickhouse.tokens import Logs, Noted, take_back_orphans
 from deploy.embedded.errors import EmbeddedServerError
 from deploy.exit import Exit
 
@@ -288,14 +288,20 @@ class Connection:
             raise ClickHouseError.from_engine(insert.without_place(str(error))) from None
         finally:
             self.cancel_insert()
+        self._logs.wait_until_believed()
         return Progress.of(result, time.monotonic_ns() - insert.begun)
 
-    def _end_if_cut_off(self, before: Mapping[str, int]) -> None:
+    def _end_if_cut_off(self, before: Noted) -> None:
         """End the process at once if an insert was cut off between its token and its part: see `tokens`.
 
         Its repetition would be dropped, and the rows be gone without a word.
         """
-        if self._logs.take_back_lost(before):
+        try:
+            lost = self._logs.lost(before)
+        except OSError:
+            logger.exception("Whether an insert was cut off between its token and its part cannot be told")
+            lost = True
+        if lost:
             logger.critical("An insert was cut off between its token and its part. This process ends: start it again")
             os._exit(Exit.FAILED)  # not in good order, for which others would be waited for
 

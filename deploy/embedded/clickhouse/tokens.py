@@ -4,10 +4,13 @@ Of an insert the engine writes the part, notes its token in a log of the table, 
 
 - where the log is not on the disk when the power is lost, the part may be there without its token, and the same insert
   again counts twice: logs are *written through*;
-- where it all ends between the two, by a kill, a loss of power or an error, the token may be there without its part,
-  and the same insert again is dropped: such *orphans* are taken back before the engine opens the folder. After an
-  error that is done at once, since merges go on, and what was merged looks as if it had everything from its first
-  insert to its last.
+- where it all ends between the two, by a kill or a loss of power, the token may be there without its part, and the same
+  insert again is dropped: such *orphans* are taken back before the engine opens the folder;
+- where an error ends the insert between the two, the process lives and merges go on, and what was merged looks as if it
+  had everything from its first insert to its last. So each token whose part has not got its own name is *doubted* at
+  once, in the log. If the name comes after all, the insert of another client was on its way, and the token is believed
+  again. If not, the process has to end, since the engine remembers the token; what is doubted is decided before the
+  next start, however this process ended.
 
 A log is some files of lines ``operation <TAB> part <TAB> block``. The engine reads a line that is not whole as the end,
 and goes on behind it, so that is mended, too. (Seen of chDB 4.4; the engine's own ``MergeTreeDeduplicationLog``.)
@@ -19,10 +22,13 @@ import logging
 import os
 import re
 import struct
+import threading
 import time
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 
@@ -30,11 +36,14 @@ from deploy.embedded.server_folder import replace
 
 logger = logging.getLogger(__name__)
 
-_LINE = re.compile(rb"([12])\t([^\t\n\0]+)\t([^\t\n\0]+)\n")
-_NOTED, _TAKEN_BACK = b"1", b"2"
+_LINE = re.compile(rb"([012])\t([^\t\n\0]+)\t([^\t\n\0]+)\n")
+_DOUBTED, _NOTED, _TAKEN_BACK = b"0", b"1", b"2"
+"""Operations. The first is not the engine's, which reads a log only as it starts."""
 _NAME = re.compile(r"([^_]+)_(\d+)_(\d+)_\d+(?:_\d+)?")
 _LOOKS, _LOOK_AGAIN = 20, 0.05
 """For an insert that was cut off: any other is between its token and its part for less than these seconds together."""
+_NAMES_STAY = 240
+"""Seconds for which the name of a merged part is there at least: half of ``old_parts_lifetime``."""
 _TOLD = 5
 """Names in one line for people."""
 
@@ -80,6 +89,9 @@ class Logs:
         """Describe them; none is known before `find`."""
         self._engine = engine
         self._known: frozenset[str] = frozenset()
+        self._lock = threading.Lock()
+        self._doubts = 0
+        """Inserts that failed, and of which it is not known yet whether they left a token behind."""
 
     def find(self) -> bool:
         """Find the logs of tables that were made since the last time, and have them written through from now on.
@@ -100,8 +112,8 @@ class Logs:
         self._known = found
         return done
 
-    def noted(self) -> Mapping[str, int]:
-        """Give how long each file of each log is: what an insert that begins now notes stands behind that."""
+    def noted(self) -> "Noted":
+        """Tell what is noted now: what an insert that begins notes stands behind that."""
         sizes = {}
         for log in self._known:
             try:
@@ -109,44 +121,87 @@ class Logs:
                     sizes[entry.path] = entry.stat().st_size
             except FileNotFoundError:  # its table was dropped meanwhile
                 continue
-        return sizes
+        return Noted(sizes, time.monotonic())
 
-    def take_back_lost(self, before: Mapping[str, int]) -> bool:
-        """Take back the tokens that an insert left behind which failed, in this process, without their parts.
+    def lost(self, before: "Noted") -> bool:
+        """Tell whether an insert that failed left a token behind without its part, in which case this process must end.
 
-        Each is looked for by its own name, which stays for minutes when the part has been merged: a merge of others
-        would hide the gap. The engine remembers the tokens nevertheless, so that it has to end where there were any.
-
-        Blocks for a second where there may be some.
+        Blocks for a second where it may be so.
 
         Args:
             before: what `noted` gave before the insert.
+
+        Raises:
+            OSError: the logs cannot be read or written, so that this cannot be told.
         """
-        lost = self._lost(before)
+        with self._lock:
+            self._doubts += 1  # until it is settled; for ever where the process has to end
+        doubted = self._doubt_missing(before)
         for _ in range(_LOOKS):
-            if not lost:
+            for token in [token for token in doubted if token.has_part()]:
+                token.mark(_NOTED)
+                doubted.remove(token)
+            if not doubted:
+                with self._lock:
+                    self._doubts -= 1
                 return False
             time.sleep(_LOOK_AGAIN)
-            lost &= self._lost(before)
-        for file, at in lost:
-            with Path(file).open("r+b", buffering=0) as log:  # in its place: there may be no room for a longer one
-                log.seek(at)
-                log.write(_TAKEN_BACK)
-                os.fsync(log.fileno())
-        return bool(lost)
+        self._doubt_missing(before)  # of others that are cut off at this moment, who will not come to it
+        return True
 
-    def _lost(self, before: Mapping[str, int]) -> set[tuple[str, int]]:
-        """Give the file and the place of each token since then whose part has not got its name."""
-        lost = set()
-        for file, size in self.noted().items():
-            if size <= (begin := before.get(file, 0)):
+    def wait_until_believed(self) -> None:
+        """Wait while a token is in doubt: it may be the one for which an insert was dropped, and so called done."""
+        while self._doubts:
+            time.sleep(_LOOK_AGAIN)
+
+    def _doubt_missing(self, before: "Noted") -> list["_Token"]:
+        """Doubt each token since then whose part is not there, those that are doubted already included."""
+        names_stay = time.monotonic() - before.at < _NAMES_STAY
+        missing = []
+        for file, size in self.noted().sizes.items():
+            if size <= (begin := before.sizes.get(file, 0)):
                 continue
-            table = Path(file).parents[1]
             with contextlib.suppress(FileNotFoundError):  # its table was dropped meanwhile
                 for line in _LINE.finditer(Path(file).read_bytes(), begin):
-                    if line[1] == _NOTED and not (table / line[2].decode()).is_dir():
-                        lost.add((file, line.start()))
-        return lost
+                    token = _Token(file, line.start(), Path(file).parents[1], line[2].decode())
+                    if line[1] != _TAKEN_BACK and not token.has_part(merged=not names_stay):
+                        token.mark(_DOUBTED)
+                        missing.append(token)
+        return missing
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What stood in the logs at a time."""
+
+    sizes: Mapping[str, int]
+    """Of each file, by its path."""
+    at: float
+    """Of the monotonic clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A token in a log."""
+
+    file: str
+    place: int
+    table: Path
+    part: str
+
+    def has_part(self, *, merged: bool = False) -> bool:
+        """Tell whether the part has its name, or is one of those that were merged into another."""
+        return (self.table / self.part).is_dir() or (merged and _parts(self.table).hold(self.part))
+
+    def mark(self, operation: bytes) -> None:
+        """Write another operation in its place: there may be no room for a longer log."""
+        with contextlib.suppress(FileNotFoundError):  # its table was dropped meanwhile
+            descriptor = os.open(self.file, os.O_WRONLY)
+            try:
+                os.pwrite(descriptor, operation, self.place)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def _write_through(path: str) -> None:
@@ -173,6 +228,8 @@ def take_back_orphans(engine: Path) -> None:
             if found != (whole := b"".join(line[0] for line in _LINE.finditer(found))):
                 logger.warning("%s: %d bytes that are no whole lines are left out", file, len(found) - len(whole))
                 replace(file, whole, by_way_of=engine / "tokens.new")
+            if whole != (decided := _LINE.sub(partial(_decide, log.parent), whole)):
+                replace(file, decided, by_way_of=engine / "tokens.new")
         orphans = _orphans(log)
         if not orphans:
             continue
@@ -188,12 +245,24 @@ def take_back_orphans(engine: Path) -> None:
         replace(files[-1], files[-1].read_bytes() + taken, by_way_of=engine / "tokens.new")
 
 
+def _decide(table: Path, line: re.Match[bytes]) -> bytes:
+    """Give a line as it is to be read: what was doubted counts if its part has got its own name."""
+    if line[1] != _DOUBTED:
+        return line[0]
+    logger.warning("%s: the insert of %s was cut off", table, line[2].decode())
+    return (_NOTED if (table / line[2].decode()).is_dir() else _TAKEN_BACK) + line[0][1:]
+
+
 def _orphans(log: Path) -> list[tuple[str, bytes]]:
     """Give part and block of each token that counts and whose part is not there."""
     noted = _noted(b"".join(file.read_bytes() for file in _files(log)))
-    with os.scandir(log.parent) as found:
-        parts = Parts(entry.name for entry in found if entry.is_dir())
+    parts = _parts(log.parent)
     return [(name, block) for block, name in noted.items() if not parts.hold(name)]
+
+
+def _parts(table: Path) -> Parts:
+    with os.scandir(table) as found:
+        return Parts(entry.name for entry in found if entry.is_dir())
 
 
 def _noted(lines: bytes) -> Mapping[bytes, str]:

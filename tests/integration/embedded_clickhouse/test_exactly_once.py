@@ -164,11 +164,16 @@ async def test_an_insert_that_the_disk_cuts_off_behind_its_token_ends_the_server
         assert await counted(server.url) == (1_000, 1_000)
 
 
-async def test_an_insert_that_was_cut_off_counts_though_merges_go_over_the_gap(server: EmbeddedClickHouse) -> None:
+async def test_inserts_that_were_cut_off_together_count_though_merges_go_over_the_gaps(
+    server: EmbeddedClickHouse,
+) -> None:
+    """The first of them to be sure ends the process, while the others still look."""
     async with server:
         await create_tables(server.url)
-        in_the_way = await folder_of_events(server.url) / "all_30_30_0"
-        in_the_way.touch()
+        table = await folder_of_events(server.url)
+        in_the_way = [table / f"all_{number}_{number}_0" for number in (30, 34, 38, 42)]
+        for file in in_the_way:
+            file.touch()
 
         async def write(begin: int) -> None:
             for number in range(begin, begin + 20):
@@ -184,7 +189,8 @@ async def test_an_insert_that_was_cut_off_counts_though_merges_go_over_the_gap(s
 
         writing = asyncio.gather(*(write(begin) for begin in range(0, 160, 20)))
         assert await server.wait() == Exit.FAILED
-        in_the_way.unlink()
+        for file in in_the_way:
+            file.unlink()
         await server.start()
         await writing
         assert await counted(server.url) == (160, 160)
