@@ -1,4 +1,4 @@
-"""The compose file against the commands and settings that it names: nothing here can run it.
+"""The compose file against the commands and settings that it names.
 
 It is read line by line, for what it has of each kind, since the project needs no parser of YAML for anything else.
 """
