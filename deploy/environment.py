@@ -256,21 +256,11 @@ def _of_text(text: str, setting: Setting | None) -> Any:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-GONE = {
-    "topics.fsync": "the embedded Kafka has every record on the disk before it acknowledges it. A single broker of your"
-    " own needs log.flush.interval.messages=1 in its own configuration",
-}
-"""Settings that earlier versions had, and what is instead."""
-
-
 def _without_unknown(given: Mapping[Key, Given], problems: list[str]) -> dict[Key, Given]:
     kept = {}
     for path, entry in given.items():
         if SCHEMA.find(path) is not None or SCHEMA.is_section(path):
             kept[path] = entry
-            continue
-        if (gone := GONE.get(dotted(path))) is not None:
-            problems.append(f"{dotted(path)} ({entry.origin}) is no setting any more, take it out: {gone}")
             continue
         near = SCHEMA.nearest(path)
         hint = f"did you mean {near}?" if near else "there is: " + ", ".join(SCHEMA.siblings(path))

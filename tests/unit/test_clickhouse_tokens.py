@@ -1,5 +1,6 @@
 """Tokens of inserts whose parts are not there."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -78,9 +79,7 @@ def test_a_block_that_was_taken_back_and_came_again_counts_as_it_came_last(tmp_p
 WHOLE = "1\tall_1_1_0\tb1\n"
 
 
-@pytest.mark.parametrize(
-    "torn", ["1\tall_2_2_0\tb", "1\tall_2", "\0" * 57, "1\tall_2_2_0\t\0\0\n", "3\tall_2_2_0\tb2\n"]
-)
+@pytest.mark.parametrize("torn", ["1\tall_2_2_0\tb", "1\tall_2", "\0" * 57, "1\tall_2_2_0\t\0\0\n"])
 @pytest.mark.parametrize(
     "later", [[], [""], ["1\tall_3_3_0\tb3\n"]], ids=["the last log", "an empty one behind", "one behind"]
 )
@@ -91,6 +90,13 @@ def test_a_line_that_is_not_whole_is_left_out(tmp_path: Path, table: Table, torn
 
     assert log.with_name("deduplication_log_9.txt").read_text() == WHOLE
     assert not later or log.read_text() == later[-1]
+
+
+def test_a_log_of_another_version_of_the_engine_is_refused(tmp_path: Path, table: Table) -> None:
+    table(["all_1_1_0"], WHOLE + "3\tall_2_2_0\tb2\n")
+
+    with pytest.raises(OSError, match="another version"):
+        take_back_orphans(tmp_path)
 
 
 def test_what_is_taken_back_stands_on_a_line_of_its_own(tmp_path: Path, table: Table) -> None:
@@ -120,7 +126,7 @@ def test_what_a_failed_insert_left_behind_is_taken_back_though_a_merge_went_over
     log = table(["all_1_1_0", "all_3_3_0", "all_1_3_1"], WHOLE)
     logs = Logs(tmp_path)
     logs.find()
-    before = logs.noted()
+    before = logs.sizes()
     log.write_text(WHOLE + "1\tall_2_2_0\tb2\n1\tall_3_3_0\tb3\n")
 
     assert logs.lost(before)
@@ -137,11 +143,76 @@ def test_what_is_in_doubt_when_all_ends_counts_if_its_part_has_got_its_name(tmp_
     assert log.with_name("deduplication_log_9.txt").read_text() == "1\tall_1_1_0\tb1\n2\tall_2_2_0\tb2\n"
 
 
+def test_the_token_of_what_was_dropped_on_purpose_is_in_no_doubt(tmp_path: Path, table: Table) -> None:
+    log = table([], "", "")
+    logs = Logs(tmp_path)
+    logs.find()
+    before = logs.sizes()
+    log.with_name("deduplication_log_9.txt").write_text(WHOLE)
+    log.write_text("2\tall_1_1_0\tb1\n")
+
+    assert not logs.lost(before)
+
+
+def test_a_table_that_is_dropped_leaves_nothing_in_doubt(tmp_path: Path, table: Table) -> None:
+    log = table([], "")
+    logs = Logs(tmp_path)
+    logs.find()
+    before = logs.sizes()
+    log.write_text(WHOLE)
+    dropped = threading.Timer(0.2, lambda: shutil.rmtree(log.parents[1]))
+    dropped.start()
+
+    assert not logs.lost(before)
+
+
+def test_logs_that_are_looked_for_by_several_at_once_are_all_known(
+    tmp_path: Path, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that began first, and saw less, ends last."""
+    log = table([], "")
+    logs = Logs(tmp_path)
+    looked, go_on = threading.Event(), threading.Event()
+
+    def slow(_: Path) -> list[str]:
+        looked.set()
+        go_on.wait()
+        return []
+
+    with ThreadPoolExecutor() as threads:
+        with monkeypatch.context() as patch:
+            patch.setattr(tokens, "_logs", slow)
+            first = threads.submit(logs.find)
+            looked.wait()
+        second = threads.submit(logs.find)
+        wait([second], timeout=0.2)
+        go_on.set()
+        first.result()
+        second.result()
+    before = logs.sizes()
+    log.write_text(WHOLE)
+    assert logs.lost(before)
+
+
+def test_an_insert_waits_for_one_of_its_token(tmp_path: Path) -> None:
+    logs = Logs(tmp_path)
+
+    def insert(token: str) -> None:
+        with logs.turn(token):
+            pass
+
+    with ThreadPoolExecutor() as threads:
+        with logs.turn("a"):
+            same, other, without = (threads.submit(insert, token) for token in ("a", "b", ""))
+            assert wait([same, other, without], timeout=0.2).done == {other, without}
+        same.result()
+
+
 def test_nothing_is_called_done_while_an_insert_is_in_doubt(tmp_path: Path, table: Table) -> None:
     log = table([], "")
     logs = Logs(tmp_path)
     logs.find()
-    before = logs.noted()
+    before = logs.sizes()
     log.write_text(WHOLE)
 
     with ThreadPoolExecutor() as threads:
@@ -161,7 +232,7 @@ def test_of_an_insert_that_took_long_merged_parts_may_have_lost_their_names(
     log = table(["all_1_3_1"], "")
     logs = Logs(tmp_path)
     logs.find()
-    before = logs.noted()
+    before = logs.sizes()
     log.write_text(WHOLE)
     monkeypatch.setattr(tokens, "_NAMES_STAY", 0)
 
@@ -174,7 +245,7 @@ def test_an_insert_that_is_on_its_way_is_waited_for(tmp_path: Path, table: Table
     log = table([], "")
     logs = Logs(tmp_path)
     logs.find()
-    before = logs.noted()
+    before = logs.sizes()
     log.write_text(WHOLE)
     named = threading.Timer(0.2, (log.parents[1] / "all_1_1_0").mkdir)
     named.start()
@@ -191,4 +262,4 @@ def test_what_was_noted_before_the_insert_is_not_looked_at(tmp_path: Path, table
     logs = Logs(tmp_path)
     logs.find()
 
-    assert not logs.lost(logs.noted())
+    assert not logs.lost(logs.sizes())

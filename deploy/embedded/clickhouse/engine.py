@@ -7,11 +7,12 @@ thread.
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.spool import Spool
 from deploy.embedded.clickhouse.statements import Insert, Select, quoted
-from deploy.embedded.clickhouse.tokens import Logs, Noted, take_back_orphans
+from deploy.embedded.clickhouse.tokens import Logs, Sizes, can_write_through, take_back_orphans
 from deploy.embedded.errors import EmbeddedServerError
 from deploy.exit import Exit
 
@@ -85,8 +86,8 @@ class Engine:
         """Open a connection. Blocks for a fraction of a millisecond."""
         return Connection(self._chdb().connect(str(self._path)), self._path.parent, self._logs)
 
-    async def write_tokens_through(self) -> None:
-        """Have the tokens of tables written through that may have been made just now: see `tokens`."""
+    async def find_new_logs(self) -> None:
+        """Watch over the tokens of tables, too, that may have been made just now: see `tokens`."""
         await self.submit(self._logs.find)
 
     async def kill_until_done(self, running: "asyncio.Future[Any]", tag: str) -> None:
@@ -109,9 +110,9 @@ class Engine:
             )
         self._path.mkdir(parents=True, exist_ok=True)
         try:
+            take_back_orphans(self._path)
             if not (self._path / "metadata" / "default.sql").exists():
                 self._make_default_database()
-            take_back_orphans(self._path)
             self._keeper = self._start(write_configuration(self._path.parent, max_memory=self._max_memory))
         except RuntimeError as error:
             raise EmbeddedServerError(
@@ -123,7 +124,8 @@ class Engine:
                 f"ClickHouse's engine cannot open the folder {self._path}: {error}."
                 + (" Make room on that disk." if error.errno in {errno.ENOSPC, errno.EDQUOT} else "")
             ) from error
-        if not self._logs.find():
+        self._logs.find()
+        if not can_write_through(self._path.parent):
             logger.warning(
                 "The file system of %s cannot write single files through: after a loss of power a block that was under "
                 "way may count twice. ext4 and XFS can",
@@ -238,6 +240,20 @@ class Connection:
             raise ClickHouseError.from_engine(str(error)) from None
         return result.bytes(), Progress.of(result, time.monotonic_ns() - begun)
 
+    def insert(
+        self, sql: bytes, output_format: str, parameters: Mapping[str, str], token: str
+    ) -> tuple[bytes, Progress]:
+        """Run an INSERT whose rows do not follow, as of a SELECT; otherwise like `query`.
+
+        Args:
+            sql: the statement.
+            output_format: of a result that is empty.
+            parameters: of the statement.
+            token: its ``insert_deduplication_token``, or nothing.
+        """
+        with self._watched(token):
+            return self.query(sql, output_format, parameters)
+
     def select_into(self, pipe: int, statement: Select, output_format: str, parameters: Mapping[str, str]) -> Progress:
         """Run a query whose result the engine writes into a pipe, which is closed at the end.
 
@@ -270,40 +286,53 @@ class Connection:
         """
         self._begun_insert().append(rows)
 
-    def finish_insert(self) -> Progress:
+    def finish_insert(self, token: str) -> Progress:
         """Insert what was handed over.
 
         The engine reads a file, by a query: chDB's own way of taking rows piece by piece does not tell of what fails
         behind the parser (a constraint, a view, memory, a full disk), and the rows would be gone without a word.
 
+        Args:
+            token: the insert's ``insert_deduplication_token``, or nothing.
+
         Raises:
             ClickHouseError: the engine refused the rows, or it failed.
         """
         insert = self._begun_insert()
-        before = self._logs.noted()
         try:
-            result = self._connection.query(insert.statement(), "Null", params=insert.parameters)
+            with self._watched(token):
+                result = self._connection.query(insert.statement(), "Null", params=insert.parameters)
         except RuntimeError as error:
-            self._end_if_cut_off(before)
             raise ClickHouseError.from_engine(insert.without_place(str(error))) from None
         finally:
             self.cancel_insert()
-        self._logs.wait_until_believed()
         return Progress.of(result, time.monotonic_ns() - insert.begun)
 
-    def _end_if_cut_off(self, before: Noted) -> None:
-        """End the process at once if an insert was cut off between its token and its part: see `tokens`.
+    @contextlib.contextmanager
+    def _watched(self, token: str) -> Iterator[None]:
+        """Watch over an insert, and end the process at once if it is cut off between its token and its part.
 
-        Its repetition would be dropped, and the rows be gone without a word.
+        Its repetition would be dropped, and the rows be gone without a word: see `tokens`.
         """
+        with self._logs.turn(token):
+            before = self._logs.sizes()
+            try:
+                yield
+            except (RuntimeError, ClickHouseError):
+                if self._is_cut_off(before):
+                    os._exit(Exit.FAILED)  # not in good order, for which others would be waited for
+                raise
+            self._logs.wait_until_believed()
+
+    def _is_cut_off(self, before: Sizes) -> bool:
         try:
             lost = self._logs.lost(before)
-        except OSError:
-            logger.exception("Whether an insert was cut off between its token and its part cannot be told")
-            lost = True
+        except Exception:
+            logger.critical("An insert failed, and its tokens cannot be looked at. This process ends", exc_info=True)
+            return True
         if lost:
             logger.critical("An insert was cut off between its token and its part. This process ends: start it again")
-            os._exit(Exit.FAILED)  # not in good order, for which others would be waited for
+        return lost
 
     def cancel_insert(self) -> None:
         """Let go of the rows of an INSERT. May be called twice."""

@@ -129,10 +129,11 @@ class Queries:
                 return await run.small(await self._engine_ids(statement))
             case Other():
                 try:
-                    return await run.small(statement.text, statement.format, stoppable=not writes)
+                    inserts = statement.keyword == "INSERT"
+                    return await run.small(statement.text, statement.format, stoppable=not writes, inserts=inserts)
                 finally:
                     if statement.keyword in _MAKES_TABLES or (writes and b"deduplication_window" in statement.text):
-                        await self._engine.write_tokens_through()
+                        await self._engine.find_new_logs()
 
     async def _engine_ids(self, statement: Kill) -> bytes:
         """Put the engine's ids for the clients' own, which the engine does not know."""
@@ -144,6 +145,6 @@ class Queries:
         return b"".join(pieces)
 
 
-_MAKES_TABLES = frozenset({"CREATE", "ATTACH", "UNDROP", "RESTORE"})
+_MAKES_TABLES = frozenset({"CREATE", "REPLACE", "ATTACH", "UNDROP", "RESTORE"})
 _HARMLESS = frozenset({"SET", "USE"})
 """What ClickHouse allows in readonly mode 2, though it is no query."""

@@ -5,6 +5,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from deploy.embedded.clickhouse.body import Body, Decoding
@@ -48,6 +49,10 @@ class Run:
     tag: str
     """By what the engine finds it."""
 
+    @property
+    def _token(self) -> str:
+        return self.call.settings.get("insert_deduplication_token", "")
+
     def output_format(self, named: str | None = None) -> str:
         """Choose the result's format, and tell the client.
 
@@ -83,18 +88,20 @@ class Run:
                 await self._stop(running)
             raise
 
-    async def small(self, text: bytes, named: str | None = None, *, stoppable: bool = False) -> Progress:
+    async def small(
+        self, text: bytes, named: str | None = None, *, stoppable: bool = False, inserts: bool = False
+    ) -> Progress:
         """Run a statement with a small result.
 
         Args:
             text: the statement.
             named: the format that it names.
             stoppable: it changes nothing, so it is stopped when its client has gone.
+            inserts: it is an INSERT, as of a SELECT.
         """
         name = self.output_format(named)
-        running: asyncio.Future[tuple[bytes, Progress]] = self.engine.submit(
-            self.connection.query, text, name, self.call.parameters
-        )
+        work = partial(self.connection.insert, token=self._token) if inserts else self.connection.query
+        running: asyncio.Future[tuple[bytes, Progress]] = self.engine.submit(work, text, name, self.call.parameters)
         try:
             content, progress = await asyncio.shield(running)
         except asyncio.CancelledError:
@@ -124,7 +131,7 @@ class Run:
         )
         async with self.external([table], body=self.body, on_disk=True):
             sql = statement.before + b" `" + table.name.encode() + b"` " + statement.after
-            _, progress = await self._blocking(self.connection.query, sql, "Null", self.call.parameters)
+            _, progress = await self._blocking(self.connection.insert, sql, "Null", self.call.parameters, self._token)
             return progress
 
     @contextlib.asynccontextmanager
@@ -167,7 +174,7 @@ class Run:
                 async for piece in body.rest():
                     await self._blocking(_decode_into, connection, body.decoding, piece)
                 body.decoding.finish()
-            return await self._blocking(connection.finish_insert)
+            return await self._blocking(connection.finish_insert, self._token)
         except BaseException:
             await self._blocking(connection.cancel_insert)
             raise

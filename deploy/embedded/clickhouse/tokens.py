@@ -28,22 +28,22 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from deploy.embedded.server_folder import replace
 
 logger = logging.getLogger(__name__)
 
-_LINE = re.compile(rb"([012])\t([^\t\n\0]+)\t([^\t\n\0]+)\n")
+_LINE = re.compile(rb"(\d+)\t([^\t\n\0]+)\t([^\t\n\0]+)\n")
 _DOUBTED, _NOTED, _TAKEN_BACK = b"0", b"1", b"2"
-"""Operations. The first is not the engine's, which reads a log only as it starts."""
+"""Operations. The first is not the engine's, which reads a log as it starts, or attaches the table."""
 _NAME = re.compile(r"([^_]+)_(\d+)_(\d+)_\d+(?:_\d+)?")
 _LOOKS, _LOOK_AGAIN = 20, 0.05
 """For an insert that was cut off: any other is between its token and its part for less than these seconds together."""
 _NAMES_STAY = 240
-"""Seconds for which the name of a merged part is there at least: half of ``old_parts_lifetime``."""
+"""Seconds for which the name of a merged part is there at least: half of the default of ``old_parts_lifetime``."""
 _TOLD = 5
 """Names in one line for people."""
 
@@ -76,7 +76,7 @@ class Parts:
         """Tell whether the part of one insert is there, or one that it was merged into."""
         part = _NAME.fullmatch(name)
         if part is None or part[2] != part[3]:
-            return True  # of an engine before this form of names
+            return True  # of a table that was made in the old syntax, MergeTree(date, key, 8192)
         partition, number = part[1], int(part[2])
         before = bisect_right(self._begins.get(partition, ()), number)
         return before > 0 and self._ends[partition][before - 1] >= number
@@ -89,47 +89,56 @@ class Logs:
         """Describe them; none is known before `find`."""
         self._engine = engine
         self._known: frozenset[str] = frozenset()
+        self._finding = threading.Lock()
         self._lock = threading.Lock()
         self._doubts = 0
         """Inserts that failed, and of which it is not known yet whether they left a token behind."""
+        self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
-    def find(self) -> bool:
+    def find(self) -> None:
         """Find the logs of tables that were made since the last time, and have them written through from now on.
 
-        Tell whether that could be done: ext4 and XFS have the attribute, and hand it on to what is made in a folder.
+        What is made in such a folder takes the attribute over; see `can_write_through`.
         """
-        found = frozenset(_logs(self._engine))
-        done = True
-        for log in found - self._known:
-            try:
-                for path in (log, *(entry.path for entry in os.scandir(log))):
-                    _write_through(path)
-            except FileNotFoundError:
-                continue  # its table was dropped meanwhile
-            except OSError as error:
-                logger.debug("%s cannot be written through: %s", log, error)
-                done = False
-        self._known = found
-        return done
+        with self._finding:
+            found = frozenset(_logs(self._engine))
+            for log in found - self._known:
+                for path in (log, *_entries(log)):
+                    try:
+                        _set_synchronous(path)
+                    except FileNotFoundError:
+                        continue  # its table was dropped meanwhile, or an old file of it
+                    except OSError as error:
+                        logger.debug("%s cannot be written through: %s", path, error)
+            self._known = found
 
-    def noted(self) -> "Noted":
-        """Tell what is noted now: what an insert that begins notes stands behind that."""
-        sizes = {}
+    @contextlib.contextmanager
+    def turn(self, token: str) -> Iterator[None]:
+        """Wait until no insert of the same token is under way: what becomes of it decides what becomes of this one."""
+        if not token:
+            yield
+            return
+        with self._lock:
+            turn = self._turns.setdefault(token, threading.Lock())
+        with turn:
+            yield
+
+    def sizes(self) -> "Sizes":
+        """Tell how long the logs are: an insert that begins now notes its tokens behind that."""
+        files = {}
         for log in self._known:
-            try:
-                for entry in os.scandir(log):
-                    sizes[entry.path] = entry.stat().st_size
-            except FileNotFoundError:  # its table was dropped meanwhile
-                continue
-        return Noted(sizes, time.monotonic())
+            for path in _entries(log):
+                with contextlib.suppress(FileNotFoundError):  # its table was dropped meanwhile, or an old file of it
+                    files[path] = Path(path).stat().st_size
+        return Sizes(files, time.monotonic())
 
-    def lost(self, before: "Noted") -> bool:
-        """Tell whether an insert that failed left a token behind without its part, in which case this process must end.
+    def lost(self, before: "Sizes") -> bool:
+        """Tell whether a token was left behind without its part since an insert began, which failed.
 
-        Blocks for a second where it may be so.
+        If so, this process must end. Blocks for a second where it may be so.
 
         Args:
-            before: what `noted` gave before the insert.
+            before: what `sizes` gave before the insert.
 
         Raises:
             OSError: the logs cannot be read or written, so that this cannot be told.
@@ -138,9 +147,7 @@ class Logs:
             self._doubts += 1  # until it is settled; for ever where the process has to end
         doubted = self._doubt_missing(before)
         for _ in range(_LOOKS):
-            for token in [token for token in doubted if token.has_part()]:
-                token.mark(_NOTED)
-                doubted.remove(token)
+            doubted = [token for token in doubted if not token.is_settled()]
             if not doubted:
                 with self._lock:
                     self._doubts -= 1
@@ -154,28 +161,28 @@ class Logs:
         while self._doubts:
             time.sleep(_LOOK_AGAIN)
 
-    def _doubt_missing(self, before: "Noted") -> list["_Token"]:
+    def _doubt_missing(self, before: "Sizes") -> list["_Token"]:
         """Doubt each token since then whose part is not there, those that are doubted already included."""
         names_stay = time.monotonic() - before.at < _NAMES_STAY
-        missing = []
-        for file, size in self.noted().sizes.items():
-            if size <= (begin := before.sizes.get(file, 0)):
-                continue
-            with contextlib.suppress(FileNotFoundError):  # its table was dropped meanwhile
-                for line in _LINE.finditer(Path(file).read_bytes(), begin):
-                    token = _Token(file, line.start(), Path(file).parents[1], line[2].decode())
-                    if line[1] != _TAKEN_BACK and not token.has_part(merged=not names_stay):
-                        token.mark(_DOUBTED)
-                        missing.append(token)
-        return missing
+        noted: dict[tuple[Path, bytes], _Token] = {}
+        for log in map(Path, self._known):
+            for file in _files(log):
+                with contextlib.suppress(FileNotFoundError):  # its table was dropped meanwhile, or an old file of it
+                    for line in _LINE.finditer(file.read_bytes(), before.files.get(str(file), 0)):
+                        operation, part, block = line.groups()
+                        if operation == _TAKEN_BACK:  # with what was dropped on purpose
+                            noted.pop((log, block), None)
+                        else:
+                            noted[log, block] = _Token(file, line.start(), log.parent, part.decode())
+        return [token for token in noted.values() if not token.has_part(merged=not names_stay) and token.mark(_DOUBTED)]
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
-    """What stood in the logs at a time."""
+class Sizes:
+    """How long the logs were at a time."""
 
-    sizes: Mapping[str, int]
-    """Of each file, by its path."""
+    files: Mapping[str, int]
+    """Bytes of each file, by its path."""
     at: float
     """Of the monotonic clock."""
 
@@ -184,7 +191,7 @@ class Noted:
 class _Token:
     """A token in a log."""
 
-    file: str
+    file: Path
     place: int
     table: Path
     part: str
@@ -193,45 +200,79 @@ class _Token:
         """Tell whether the part has its name, or is one of those that were merged into another."""
         return (self.table / self.part).is_dir() or (merged and _parts(self.table).hold(self.part))
 
-    def mark(self, operation: bytes) -> None:
-        """Write another operation in its place: there may be no room for a longer log."""
-        with contextlib.suppress(FileNotFoundError):  # its table was dropped meanwhile
+    def is_settled(self) -> bool:
+        """Tell whether nobody need care any more, and believe the token again if its part is there."""
+        return self.mark(_NOTED) if self.has_part() else not self.file.exists()
+
+    def mark(self, operation: bytes) -> bool:
+        """Write another operation in its place: there may be no room for a longer log. Tell whether there is a log."""
+        try:
             descriptor = os.open(self.file, os.O_WRONLY)
-            try:
-                os.pwrite(descriptor, operation, self.place)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        except FileNotFoundError:  # its table was dropped meanwhile, or an old file of it
+            return False
+        try:
+            os.pwrite(descriptor, operation, self.place)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return True
 
 
-def _write_through(path: str) -> None:
+def can_write_through(folder: Path) -> bool:
+    """Tell whether single files can be written through on the file system of a folder, new ones by their folder.
+
+    ext4 and XFS can.
+    """
+    probe = folder / "tokens.probe"
+    probe.mkdir(exist_ok=True)
+    file = probe / "file"
+    try:
+        _set_synchronous(str(probe))
+        file.touch()
+        return _is_synchronous(str(file))
+    except OSError:
+        return False
+    finally:
+        file.unlink(missing_ok=True)
+        probe.rmdir()
+
+
+def _is_synchronous(path: str) -> bool:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        (flags,) = struct.unpack("i", fcntl.ioctl(descriptor, _GET_FLAGS, struct.pack("i", 0)))
-        if not flags & _SYNCHRONOUS:
+        return bool(_flags(descriptor) & _SYNCHRONOUS)
+    finally:
+        os.close(descriptor)
+
+
+def _set_synchronous(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        if not (flags := _flags(descriptor)) & _SYNCHRONOUS:
             fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("i", flags | _SYNCHRONOUS))
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
+def _flags(descriptor: int) -> int:
+    (flags,) = struct.unpack("i", fcntl.ioctl(descriptor, _GET_FLAGS, struct.pack("i", 0)))
+    return int(flags)
+
+
 def take_back_orphans(engine: Path) -> None:
     """Mend the logs, and take back the tokens of parts that are not there. Nothing else may use the folder.
 
     Raises:
-        OSError: a log cannot be read or written.
+        OSError: a log cannot be read or written, or is of another version of the engine.
     """
-    for log in map(Path, _logs(engine)):
+    for log in list(map(Path, _logs(engine))):
         files = _files(log)
         for file in files:
             found = file.read_bytes()
-            if found != (whole := b"".join(line[0] for line in _LINE.finditer(found))):
-                logger.warning("%s: %d bytes that are no whole lines are left out", file, len(found) - len(whole))
-                replace(file, whole, by_way_of=engine / "tokens.new")
-            if whole != (decided := _LINE.sub(partial(_decide, log.parent), whole)):
-                replace(file, decided, by_way_of=engine / "tokens.new")
-        orphans = _orphans(log)
-        if not orphans:
+            if found != (mended := _mended(found, file)):
+                replace(file, mended, by_way_of=engine / "tokens.new")
+        if not (orphans := _orphans(log)):
             continue
         names = [part for part, _ in orphans]
         logger.warning(
@@ -245,19 +286,34 @@ def take_back_orphans(engine: Path) -> None:
         replace(files[-1], files[-1].read_bytes() + taken, by_way_of=engine / "tokens.new")
 
 
-def _decide(table: Path, line: re.Match[bytes]) -> bytes:
-    """Give a line as it is to be read: what was doubted counts if its part has got its own name."""
-    if line[1] != _DOUBTED:
-        return line[0]
-    logger.warning("%s: the insert of %s was cut off", table, line[2].decode())
-    return (_NOTED if (table / line[2].decode()).is_dir() else _TAKEN_BACK) + line[0][1:]
+def _mended(content: bytes, file: Path) -> bytes:
+    """Leave out what is no whole line, and decide what was doubted: it counts if its part has got its own name."""
+    lines = []
+    for line in _LINE.finditer(content):
+        operation, part, block = line.groups()
+        if operation == _DOUBTED:
+            operation = _NOTED if (file.parents[1] / part.decode()).is_dir() else _TAKEN_BACK
+            if operation == _TAKEN_BACK:
+                logger.warning("%s: the insert of %s was cut off, its token is taken back", file, part.decode())
+        elif operation not in {_NOTED, _TAKEN_BACK}:
+            raise OSError(f"{file} has a line that is of another version of the engine: {line[0]!r}")
+        lines.append(b"\t".join((operation, part, block)) + b"\n")
+    whole = b"".join(lines)
+    if len(whole) != len(content):
+        logger.warning("%s: %d bytes that are no whole lines are left out", file, len(content) - len(whole))
+    return whole
 
 
 def _orphans(log: Path) -> list[tuple[str, bytes]]:
     """Give part and block of each token that counts and whose part is not there."""
-    noted = _noted(b"".join(file.read_bytes() for file in _files(log)))
+    noted: dict[bytes, str] = {}
+    for operation, part, block in _LINE.findall(b"".join(file.read_bytes() for file in _files(log))):
+        if operation == _NOTED:
+            noted[block] = part.decode()
+        else:
+            noted.pop(block, None)
     parts = _parts(log.parent)
-    return [(name, block) for block, name in noted.items() if not parts.hold(name)]
+    return [(part, block) for block, part in noted.items() if not parts.hold(part)]
 
 
 def _parts(table: Path) -> Parts:
@@ -265,18 +321,15 @@ def _parts(table: Path) -> Parts:
         return Parts(entry.name for entry in found if entry.is_dir())
 
 
-def _noted(lines: bytes) -> Mapping[bytes, str]:
-    noted: dict[bytes, str] = {}
-    for operation, name, block in _LINE.findall(lines):
-        if operation == _NOTED:
-            noted[block] = name.decode()
-        else:
-            noted.pop(block, None)
-    return noted
-
-
 def _files(log: Path) -> list[Path]:
     return sorted(log.glob("deduplication_log_*.txt"), key=lambda file: int(file.stem.rpartition("_")[2]))
+
+
+def _entries(folder: str) -> list[str]:
+    try:
+        return [entry.path for entry in os.scandir(folder)]
+    except FileNotFoundError:  # its table was dropped meanwhile
+        return []
 
 
 def _logs(engine: Path) -> Iterator[str]:

@@ -17,8 +17,8 @@ _MB = 1024 * 1024
 def server_properties(*, port: int, controller_port: int) -> dict[str, str]:
     """Describe one KRaft node that is broker and controller, on loopback only.
 
-    What it acknowledges is on the disk, since there is no replica that would have it: a loss of power takes what is in
-    the kernel's hands alone. That goes for every topic, Kafka's own two included. A transaction is spread over the
+    What it acknowledges is on the disk, since there is no replica that would have it: a loss of power takes
+    what only the kernel has. That goes for every topic, Kafka's own two included. A transaction is spread over the
     topics that it writes to, the positions that move with it and the state of its producer; each of them written by
     itself at some later time would come back from a different moment.
 

@@ -139,12 +139,6 @@ def test_a_key_in_the_wrong_section_names_the_keys_of_that_section() -> None:
     assert "there is: horizon_days, prefix, replication_factor, shards" in refusal()
 
 
-def test_a_setting_that_is_gone_says_what_is_instead() -> None:
-    toml("[topics]\nfsync = true\n")
-
-    assert "topics.fsync (todoke.toml) is no setting any more, take it out: the embedded Kafka has every" in refusal()
-
-
 def test_a_mistyped_section_names_the_one_that_is_meant() -> None:
     toml('[source.shop]\nprovider = "generic"\n[clikhouse]\n')
 
