@@ -13,6 +13,8 @@ EVENTS ?= 1000000
 SEED ?= 1
 ROUNDS ?= 3
 MINUTES ?= 0
+KINDS ?=
+PAUSE ?=
 # Tests wait for servers while others compute: three processes keep two cores busy. Each has servers of its own, and
 # takes whole files, in the order in which they are named: what takes longest comes first.
 WORKERS ?= 3
@@ -73,8 +75,9 @@ soak: setup ## Flood the whole pipeline for MINUTES, and show the memory of each
 	$(BIN)/python -m tests.benchmarks.soak --minutes $(MINUTES)
 
 chaos: EVENTS = 10000
-chaos: setup ## Break it in every way and judge (SEED= ROUNDS= MINUTES= EVENTS= of a round)
-	$(BIN)/python -m tests.chaos --seed $(SEED) --rounds $(ROUNDS) --minutes $(MINUTES) --events $(EVENTS)
+chaos: setup ## Break it in every way and judge (SEED= ROUNDS= MINUTES= EVENTS= of a round, KINDS= PAUSE=)
+	$(BIN)/python -m tests.chaos --seed $(SEED) --rounds $(ROUNDS) --minutes $(MINUTES) --events $(EVENTS) \
+		$(if $(KINDS),--kinds $(KINDS)) $(if $(PAUSE),--pause $(PAUSE))
 
 seeds: setup ## Run the seeds of `make chaos` again that once failed
 	$(BIN)/pytest tests/chaos/seeds

@@ -42,7 +42,7 @@ class TopicState:
     differences: tuple[str, ...]
     """Sentences on what is other than it should be."""
     lacks: Mapping[str, str]
-    """Settings that it does not have since an earlier version made it."""
+    """Settings that it does not have since it was made by an earlier version, or for a shorter horizon."""
 
 
 async def ensure_topics(
@@ -56,14 +56,15 @@ async def ensure_topics(
 ) -> list[TopicState]:
     """Compare all topics with what the settings ask for, and make the missing ones if wanted.
 
-    Existing topics are changed in nothing but what earlier versions did not set, if wanted: more partitions would send
-    a message's events to another shard than its history, and what else differs may be meant so.
+    Existing topics are changed in nothing but what earlier versions did not set, if wanted, and an outbox that keeps
+    less than the horizon, which is remembered by it: more partitions would send a message's events to another shard
+    than its history, and what else differs may be meant so.
 
     Args:
         connection: where Kafka is.
         settings: what to ask for.
         create: make what is missing.
-        update: give existing topics what they lack since an earlier version made them.
+        update: give existing topics what they lack.
         patience: seconds to wait for a broker that does not answer yet.
         clock: for the patience.
 
@@ -177,18 +178,17 @@ async def _compare(client: AIOKafkaAdminClient, settings: TopicsSettings, create
             differences=tuple(
                 _differences(topic, settings, partitions.get(topic.name, 0), configs.get(topic.name, {}))
             ),
-            lacks=_lacks(topic, configs.get(topic.name, {})),
+            lacks=_lacks(topic, configs.get(topic.name, {}), is_memory=topic == settings.topics().outbox),
         )
         for topic in wanted
     ]
 
 
-def _lacks(topic: Topic, config: Mapping[str, str]) -> Mapping[str, str]:
-    return {
-        key: topic.config[key]
-        for key, default in KAFKAS_DEFAULTS.items()
-        if key in topic.config and config.get(key) == default
-    }
+def _lacks(topic: Topic, config: Mapping[str, str], *, is_memory: bool) -> Mapping[str, str]:
+    lacking = {key for key, default in KAFKAS_DEFAULTS.items() if key in topic.config and config.get(key) == default}
+    if is_memory and 0 <= int(config.get("retention.ms", -1)) < int(topic.config["retention.ms"]):
+        lacking.add("retention.ms")
+    return {key: topic.config[key] for key in sorted(lacking)}
 
 
 async def _configs(client: AIOKafkaAdminClient, topics: list[Topic]) -> dict[str, dict[str, str]]:

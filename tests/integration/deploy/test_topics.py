@@ -91,6 +91,26 @@ async def test_topics_that_were_made_before_get_what_they_lack_and_keep_everythi
     assert f"set message.timestamp.type = LogAppendTime on {inbox.name}, {lifecycles.name}, which" in caplog.text
 
 
+async def test_the_outbox_keeps_what_a_longer_horizon_needs_and_never_less_than_it_did(
+    connection: KafkaConnection, topic_prefix: str
+) -> None:
+    """The worker remembers by it: a resend within the horizon would count twice."""
+
+    async def keeps(days: int) -> str:
+        settings = TopicsSettings(prefix=topic_prefix, shards=1, replication_factor=1, horizon_days=days)
+        await ensure_topics(connection, settings, create=True, update=True)
+        async with admin_client(connection) as admin:
+            resource = ConfigResource(ConfigResourceType.TOPIC, settings.topics().outbox.name)
+            response: Any
+            (response,) = await admin.describe_configs([resource])
+            return str({entry[0]: entry[1] for entry in response.resources[0][4]}["retention.ms"])
+
+    made, more, less = await keeps(7), await keeps(30), await keeps(5)
+
+    assert (int(made), int(more)) == (8 * 86_400_000, 31 * 86_400_000)
+    assert less == more
+
+
 @pytest.mark.parametrize("wrong", [timedelta(days=-9), timedelta(hours=-2), timedelta(hours=2), timedelta(days=9)])
 async def test_the_time_of_a_record_is_the_brokers_whatever_the_writers_clock_says(
     connection: KafkaConnection, topic_prefix: str, wrong: timedelta
