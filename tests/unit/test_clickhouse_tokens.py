@@ -3,8 +3,9 @@
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,11 @@ def test_a_block_that_was_taken_back_and_came_again_counts_as_it_came_last(tmp_p
     assert log.read_text() == before
 
 
+def held(engine: Path, names: Collection[str]) -> Collection[tuple[str, str]]:
+    """Answer for an engine that holds all parts that are there."""
+    return {(path.parent.name, path.name) for path in engine.glob("store/*/*/*") if path.name in names}
+
+
 WHOLE = "1\tall_1_1_0\tb1\n"
 
 
@@ -124,12 +130,12 @@ def test_what_a_failed_insert_left_behind_is_taken_back_though_a_merge_went_over
     tmp_path: Path, table: Table
 ) -> None:
     log = table(["all_1_1_0", "all_3_3_0", "all_1_3_1"], WHOLE)
-    logs = Logs(tmp_path)
+    logs = Logs(tmp_path, partial(held, tmp_path))
     logs.find()
-    before = logs.sizes()
+    insert = logs.begin()
     log.write_text(WHOLE + "1\tall_2_2_0\tb2\n1\tall_3_3_0\tb3\n")
 
-    assert logs.lost(before)
+    assert logs.failed(insert)
 
     take_back_orphans(tmp_path)
     assert log.read_text() == WHOLE + "2\tall_2_2_0\tb2\n1\tall_3_3_0\tb3\n"
@@ -145,25 +151,26 @@ def test_what_is_in_doubt_when_all_ends_counts_if_its_part_has_got_its_name(tmp_
 
 def test_the_token_of_what_was_dropped_on_purpose_is_in_no_doubt(tmp_path: Path, table: Table) -> None:
     log = table([], "", "")
-    logs = Logs(tmp_path)
+    logs = Logs(tmp_path, partial(held, tmp_path))
     logs.find()
-    before = logs.sizes()
+    insert = logs.begin()
     log.with_name("deduplication_log_9.txt").write_text(WHOLE)
     log.write_text("2\tall_1_1_0\tb1\n")
 
-    assert not logs.lost(before)
+    assert not logs.failed(insert)
 
 
 def test_a_table_that_is_dropped_leaves_nothing_in_doubt(tmp_path: Path, table: Table) -> None:
     log = table([], "")
-    logs = Logs(tmp_path)
+    logs = Logs(tmp_path, partial(held, tmp_path))
     logs.find()
-    before = logs.sizes()
+    insert = logs.begin()
+    logs.begin()
     log.write_text(WHOLE)
     dropped = threading.Timer(0.2, lambda: shutil.rmtree(log.parents[1]))
     dropped.start()
 
-    assert not logs.lost(before)
+    assert not logs.failed(insert)
 
 
 def test_logs_that_are_looked_for_by_several_at_once_are_all_known(
@@ -171,7 +178,7 @@ def test_logs_that_are_looked_for_by_several_at_once_are_all_known(
 ) -> None:
     """The one that began first, and saw less, ends last."""
     log = table([], "")
-    logs = Logs(tmp_path)
+    logs = Logs(tmp_path, partial(held, tmp_path))
     looked, go_on = threading.Event(), threading.Event()
 
     def slow(_: Path) -> list[str]:
@@ -189,13 +196,13 @@ def test_logs_that_are_looked_for_by_several_at_once_are_all_known(
         go_on.set()
         first.result()
         second.result()
-    before = logs.sizes()
+    insert = logs.begin()
     log.write_text(WHOLE)
-    assert logs.lost(before)
+    assert logs.failed(insert)
 
 
 def test_an_insert_waits_for_one_of_its_token(tmp_path: Path) -> None:
-    logs = Logs(tmp_path)
+    logs = Logs(tmp_path, partial(held, tmp_path))
 
     def insert(token: str) -> None:
         with logs.turn(token):
@@ -210,56 +217,101 @@ def test_an_insert_waits_for_one_of_its_token(tmp_path: Path) -> None:
 
 def test_nothing_is_called_done_while_an_insert_is_in_doubt(tmp_path: Path, table: Table) -> None:
     log = table([], "")
-    logs = Logs(tmp_path)
+    logs = Logs(tmp_path, partial(held, tmp_path))
     logs.find()
-    before = logs.sizes()
+    insert, other, third = logs.begin(), logs.begin(), logs.begin()
     log.write_text(WHOLE)
 
     with ThreadPoolExecutor() as threads:
-        lost = threads.submit(logs.lost, before)
+        failed = threads.submit(logs.failed, insert)
         while log.read_text() == WHOLE:
             time.sleep(0.01)
-        done = threads.submit(logs.wait_until_believed)
+        done = threads.submit(logs.done, other)
         assert wait([done], timeout=0.2).not_done
         (log.parents[1] / "all_1_1_0").mkdir()
-        assert not lost.result()
+        assert not failed.result()
         done.result()
+    logs.done(third)
 
 
 def test_of_an_insert_that_took_long_merged_parts_may_have_lost_their_names(
     tmp_path: Path, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = table(["all_1_3_1"], "")
-    logs = Logs(tmp_path)
+    logs = Logs(tmp_path, partial(held, tmp_path))
     logs.find()
-    before = logs.sizes()
+    insert = logs.begin()
     log.write_text(WHOLE)
     monkeypatch.setattr(tokens, "_NAMES_STAY", 0)
 
-    assert not logs.lost(before)
+    assert not logs.failed(insert)
 
     assert log.read_text() == WHOLE
 
 
-def test_an_insert_that_is_on_its_way_is_waited_for(tmp_path: Path, table: Table) -> None:
+def test_an_insert_that_is_under_way_is_waited_for(tmp_path: Path, table: Table) -> None:
     log = table([], "")
-    logs = Logs(tmp_path)
+    logs = Logs(tmp_path, partial(held, tmp_path))
     logs.find()
-    before = logs.sizes()
+    insert, other = logs.begin(), logs.begin()
     log.write_text(WHOLE)
-    named = threading.Timer(0.2, (log.parents[1] / "all_1_1_0").mkdir)
-    named.start()
 
-    assert not logs.lost(before)
-
-    named.join()
+    with ThreadPoolExecutor() as threads:
+        failed = threads.submit(logs.failed, insert)
+        assert wait([failed], timeout=0.2).not_done
+        assert log.read_text() == "0" + WHOLE[1:]
+        (log.parents[1] / "all_1_1_0").mkdir()
+        done = threads.submit(logs.done, other)
+        assert not failed.result()
+        done.result()
     assert log.read_text() == WHOLE
+
+
+def test_nobody_is_waited_for_where_no_other_insert_can_be_meant(tmp_path: Path, table: Table) -> None:
+    log = table([], "")
+    logs = Logs(tmp_path, partial(held, tmp_path))
+    logs.find()
+    insert = logs.begin()
+    log.write_text(WHOLE)
+
+    assert logs.failed(insert)
+    assert log.read_text() == "0" + WHOLE[1:]
+
+
+def test_a_part_that_has_its_name_but_was_not_taken_over_loses_it(tmp_path: Path, table: Table) -> None:
+    """As where the engine can give the name, and then not open the folder: `take_back_orphans` sees the name alone."""
+    log = table(["all_1_1_0"], "")
+    logs = Logs(tmp_path, lambda _: ())
+    logs.find()
+    insert = logs.begin()
+    log.write_text(WHOLE)
+
+    assert logs.failed(insert)
+
+    take_back_orphans(tmp_path)
+    assert log.read_text() == "2" + WHOLE[1:]
+
+
+def test_the_end_leaves_what_others_left_behind_in_doubt(tmp_path: Path, table: Table) -> None:
+    log = table(["all_1_2_1"], "")
+    logs = Logs(tmp_path, lambda _: ())
+    logs.find()
+    logs.begin()
+    log.write_text(WHOLE)
+    insert = logs.begin()
+    log.write_text(WHOLE + "1\tall_3_3_0\tb3\n")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokens, "_PATIENCE", 0)
+        assert logs.failed(insert)
+
+    assert log.read_text() == "0" + WHOLE[1:] + "0\tall_3_3_0\tb3\n"
 
 
 def test_what_was_noted_before_the_insert_is_not_looked_at(tmp_path: Path, table: Table) -> None:
     table(["all_1_3_1"], WHOLE)
 
-    logs = Logs(tmp_path)
+    logs = Logs(tmp_path, partial(held, tmp_path))
     logs.find()
 
-    assert not logs.lost(logs.sizes())
+    assert not logs.failed(logs.begin())

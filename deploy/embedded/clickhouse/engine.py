@@ -12,7 +12,7 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.spool import Spool
 from deploy.embedded.clickhouse.statements import Insert, Select, quoted
-from deploy.embedded.clickhouse.tokens import Logs, Sizes, can_write_through, take_back_orphans
+from deploy.embedded.clickhouse.tokens import Begun, Logs, can_write_through, take_back_orphans
 from deploy.embedded.errors import EmbeddedServerError
 from deploy.exit import Exit
 
@@ -52,7 +52,7 @@ class Engine:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="query")
         self._keeper_thread = ThreadPoolExecutor(1, thread_name_prefix="keeper")
         self._keeper: Any = None
-        self._logs = Logs(path)
+        self._logs = Logs(path, self._parts_held)
         self.version = ""
         self.timezone = ""
         self.content_types: Mapping[str, tuple[str, str]] = {}
@@ -159,6 +159,15 @@ class Engine:
         if self._keeper is not None:
             self._keeper.close()
             self._keeper = None
+
+    def _parts_held(self, names: Collection[str]) -> Collection[tuple[str, str]]:
+        connection = self._chdb().connect(str(self._path))
+        try:
+            sql = f"SELECT path FROM system.parts WHERE name IN ({', '.join(map(quoted, names))})"  # noqa: S608
+            paths = bytes(connection.query(sql, "TSVRaw").bytes()).decode().splitlines()
+        finally:
+            connection.close()
+        return {(path.parent.name, path.name) for path in map(Path, paths)}
 
     def _kill(self, tag: str) -> None:
         if self._keeper is not None:
@@ -315,24 +324,24 @@ class Connection:
         Its repetition would be dropped, and the rows be gone without a word: see `tokens`.
         """
         with self._logs.turn(token):
-            before = self._logs.sizes()
+            insert = self._logs.begin()
             try:
                 yield
-            except (RuntimeError, ClickHouseError):
-                if self._is_cut_off(before):
+            except BaseException:
+                if self._is_cut_off(insert):
                     os._exit(Exit.FAILED)  # not in good order, for which others would be waited for
                 raise
-            self._logs.wait_until_believed()
+            self._logs.done(insert)
 
-    def _is_cut_off(self, before: Sizes) -> bool:
+    def _is_cut_off(self, insert: Begun) -> bool:
         try:
-            lost = self._logs.lost(before)
+            cut_off = self._logs.failed(insert)
         except Exception:
             logger.critical("An insert failed, and its tokens cannot be looked at. This process ends", exc_info=True)
             return True
-        if lost:
+        if cut_off:
             logger.critical("An insert was cut off between its token and its part. This process ends: start it again")
-        return lost
+        return cut_off
 
     def cancel_insert(self) -> None:
         """Let go of the rows of an INSERT. May be called twice."""

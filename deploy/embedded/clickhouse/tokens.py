@@ -6,11 +6,11 @@ Of an insert the engine writes the part, notes its token in a log of the table, 
   again counts twice: logs are *written through*;
 - where it all ends between the two, by a kill or a loss of power, the token may be there without its part, and the same
   insert again is dropped: such *orphans* are taken back before the engine opens the folder;
-- where an error ends the insert between the two, the process lives and merges go on, and what was merged looks as if it
-  had everything from its first insert to its last. So each token whose part has not got its own name is *doubted* at
-  once, in the log. If the name comes after all, the insert of another client was on its way, and the token is believed
-  again. If not, the process has to end, since the engine remembers the token; what is doubted is decided before the
-  next start, however this process ended.
+- where an error ends the insert between the two, or before the engine has taken over the part that has its name, the
+  process lives and merges go on, and what was merged looks as if it had everything from its first insert to its last.
+  So each token whose part the engine does not hold is *doubted* at once, in the log. If it holds it after all, the
+  insert of another client was on its way, and the token is believed again. If not, the process has to end, since the
+  engine remembers the token; what is doubted is decided before the next start, however this process ended.
 
 A log is some files of lines ``operation <TAB> part <TAB> block``. The engine reads a line that is not whole as the end,
 and goes on behind it, so that is mended, too. (Seen of chDB 4.4; the engine's own ``MergeTreeDeduplicationLog``.)
@@ -26,7 +26,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -40,10 +40,13 @@ _LINE = re.compile(rb"(\d+)\t([^\t\n\0]+)\t([^\t\n\0]+)\n")
 _DOUBTED, _NOTED, _TAKEN_BACK = b"0", b"1", b"2"
 """Operations. The first is not the engine's, which reads a log as it starts, or attaches the table."""
 _NAME = re.compile(r"([^_]+)_(\d+)_(\d+)_\d+(?:_\d+)?")
-_LOOKS, _LOOK_AGAIN = 20, 0.05
-"""For an insert that was cut off: any other is between its token and its part for less than these seconds together."""
+_LOOK_AGAIN = 0.05
+_PATIENCE = 10.0
+"""Seconds for which inserts that are under way may keep one that failed in doubt."""
 _NAMES_STAY = 240
 """Seconds for which the name of a merged part is there at least: half of the default of ``old_parts_lifetime``."""
+_UNNAMED = "tmp_insert_"
+"""What the name of a part begins with before the last step of its insert; the engine removes such when it starts."""
 _TOLD = 5
 """Names in one line for people."""
 
@@ -82,16 +85,27 @@ class Parts:
         return before > 0 and self._ends[partition][before - 1] >= number
 
 
+HeldParts = Callable[[Collection[str]], Collection[tuple[str, str]]]
+"""Asks the engine which parts of these names it holds: the folder of its table without the path, and the name."""
+
+
 class Logs:
     """The logs of all tables while the engine runs. May be used by several threads."""
 
-    def __init__(self, engine: Path) -> None:
-        """Describe them; none is known before `find`."""
+    def __init__(self, engine: Path, held: HeldParts) -> None:
+        """Describe them; none is known before `find`.
+
+        Args:
+            engine: the engine's folder.
+            held: what the engine holds, those that were merged a while ago included.
+        """
         self._engine = engine
+        self._held = held
         self._known: frozenset[str] = frozenset()
         self._finding = threading.Lock()
         self._lock = threading.Lock()
-        self._doubts = 0
+        self._under_way: set[Begun] = set()
+        self._in_doubt: set[Begun] = set()
         """Inserts that failed, and of which it is not known yet whether they left a token behind."""
         self._turns: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
@@ -123,68 +137,92 @@ class Logs:
         with turn:
             yield
 
-    def sizes(self) -> "Sizes":
-        """Tell how long the logs are: an insert that begins now notes its tokens behind that."""
-        files = {}
+    def begin(self) -> "Begun":
+        """Take note of an insert that begins now, and must be `done` or `failed`."""
+        sizes = {}
         for log in self._known:
             for path in _entries(log):
                 with contextlib.suppress(FileNotFoundError):  # its table was dropped meanwhile, or an old file of it
-                    files[path] = Path(path).stat().st_size
-        return Sizes(files, time.monotonic())
+                    sizes[path] = Path(path).stat().st_size
+        insert = Begun(time.monotonic(), sizes)
+        with self._lock:
+            self._under_way.add(insert)
+        return insert
 
-    def lost(self, before: "Sizes") -> bool:
-        """Tell whether a token was left behind without its part since an insert began, which failed.
+    def done(self, insert: "Begun") -> None:
+        """Take note that an insert is done. Blocks while another is in doubt, whose token may have been the same."""
+        with self._lock:
+            self._under_way.remove(insert)
+        while self._in_doubt:
+            time.sleep(_LOOK_AGAIN)
 
-        If so, this process must end. Blocks for a second where it may be so.
+    def failed(self, insert: "Begun") -> bool:
+        """Tell whether an insert that failed left a token behind without its part, so that this process must end.
 
-        Args:
-            before: what `sizes` gave before the insert.
+        Blocks while what is missing may be the part of another one that is under way.
 
         Raises:
-            OSError: the logs cannot be read or written, so that this cannot be told.
+            Exception: the logs, or the engine, cannot be asked, so that this cannot be told.
         """
         with self._lock:
-            self._doubts += 1  # until it is settled; for ever where the process has to end
-        doubted = self._doubt_missing(before)
-        for _ in range(_LOOKS):
-            doubted = [token for token in doubted if not token.is_settled()]
-            if not doubted:
-                with self._lock:
-                    self._doubts -= 1
-                return False
+            self._under_way.remove(insert)
+            self._in_doubt.add(insert)  # until it is settled; for ever where the process has to end
+        lost = self._doubt_missing(insert)
+        with self._lock:
+            others = frozenset(self._under_way)
+        until = time.monotonic() + _PATIENCE
+        while lost:
+            with self._lock:
+                is_over = not others & self._under_way or time.monotonic() > until
+            lost &= self._doubt_missing(insert)
+            if lost and is_over:
+                self._prepare_end(lost)
+                return True
             time.sleep(_LOOK_AGAIN)
-        self._doubt_missing(before)  # of others that are cut off at this moment, who will not come to it
-        return True
+        with self._lock:
+            self._in_doubt.remove(insert)
+        return False
 
-    def wait_until_believed(self) -> None:
-        """Wait while a token is in doubt: it may be the one for which an insert was dropped, and so called done."""
-        while self._doubts:
-            time.sleep(_LOOK_AGAIN)
+    def _prepare_end(self, lost: Iterable["_Token"]) -> None:
+        for token in lost:
+            token.take_name()
+        with self._lock:
+            rest = self._under_way | self._in_doubt
+        for insert in rest:  # which will not come to it themselves
+            self._doubt_missing(insert)
 
-    def _doubt_missing(self, before: "Sizes") -> list["_Token"]:
-        """Doubt each token since then whose part is not there, those that are doubted already included."""
-        names_stay = time.monotonic() - before.at < _NAMES_STAY
+    def _doubt_missing(self, insert: "Begun") -> frozenset["_Token"]:
+        """Doubt each token since an insert began whose part the engine does not hold, and believe all others."""
         noted: dict[tuple[Path, bytes], _Token] = {}
         for log in map(Path, self._known):
             for file in _files(log):
                 with contextlib.suppress(FileNotFoundError):  # its table was dropped meanwhile, or an old file of it
-                    for line in _LINE.finditer(file.read_bytes(), before.files.get(str(file), 0)):
+                    for line in _LINE.finditer(file.read_bytes(), insert.sizes.get(str(file), 0)):
                         operation, part, block = line.groups()
                         if operation == _TAKEN_BACK:  # with what was dropped on purpose
                             noted.pop((log, block), None)
                         else:
                             noted[log, block] = _Token(file, line.start(), log.parent, part.decode())
-        return [token for token in noted.values() if not token.has_part(merged=not names_stay) and token.mark(_DOUBTED)]
+        held = self._held({token.part for token in noted.values()}) if noted else ()
+        # Of an insert that took long, parts may have been merged and removed since.
+        merged = time.monotonic() - insert.at >= _NAMES_STAY
+        missing = set()
+        for token in noted.values():
+            is_there = (token.table.name, token.part) in held or (merged and _parts(token.table).hold(token.part))
+            token.mark(_NOTED if is_there else _DOUBTED)
+            if not is_there and token.file.exists():
+                missing.add(token)
+        return frozenset(missing)
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How long the logs were at a time."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Begun:
+    """An insert, as it began."""
 
-    files: Mapping[str, int]
-    """Bytes of each file, by its path."""
     at: float
     """Of the monotonic clock."""
+    sizes: Mapping[str, int]
+    """Bytes of each file of each log, by its path: what the insert notes stands behind that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,26 +234,25 @@ class _Token:
     table: Path
     part: str
 
-    def has_part(self, *, merged: bool = False) -> bool:
-        """Tell whether the part has its name, or is one of those that were merged into another."""
-        return (self.table / self.part).is_dir() or (merged and _parts(self.table).hold(self.part))
-
-    def is_settled(self) -> bool:
-        """Tell whether nobody need care any more, and believe the token again if its part is there."""
-        return self.mark(_NOTED) if self.has_part() else not self.file.exists()
-
-    def mark(self, operation: bytes) -> bool:
-        """Write another operation in its place: there may be no room for a longer log. Tell whether there is a log."""
+    def mark(self, operation: bytes) -> None:
+        """Have an operation in its place: there may be no room for a longer log."""
         try:
-            descriptor = os.open(self.file, os.O_WRONLY)
+            descriptor = os.open(self.file, os.O_RDWR)
         except FileNotFoundError:  # its table was dropped meanwhile, or an old file of it
-            return False
+            return
         try:
-            os.pwrite(descriptor, operation, self.place)
-            os.fsync(descriptor)
+            if os.pread(descriptor, 1, self.place) != operation:
+                os.pwrite(descriptor, operation, self.place)
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        return True
+
+    def take_name(self) -> None:
+        """Take its name from a part that the engine has not taken over: the token would be believed for it."""
+        part = self.table / self.part
+        with contextlib.suppress(OSError):  # the next start takes it for what it is, unless it was merged over
+            if part.is_dir():
+                part.rename(part.with_name(f"{_UNNAMED}{self.part}"))
 
 
 def can_write_through(folder: Path) -> bool:

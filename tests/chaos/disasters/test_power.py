@@ -74,7 +74,10 @@ async def test_a_transaction_that_ended_is_whole_afterwards_and_its_producer_goe
             # Of the last one it may only be written that it ends; Kafka then goes on with that.
             await eventually(partial(admin.list_consumer_group_offsets, "sinks"), _is_at(20))
         await _publish(broker, range(20, 30))
-        committed = await committed_records(broker.bootstrap_servers, "published")
+        committed = await eventually(
+            partial(committed_records, broker.bootstrap_servers, "published"),  # the end of the last one takes a moment
+            lambda found: len(found) >= 30,
+        )
         assert [value for _, value in committed] == [b"%d" % number for number in range(30)]
         await broker.stop()
 

@@ -188,7 +188,7 @@ async def test_an_insert_that_the_disk_cuts_off_behind_its_token_ends_the_server
 async def test_inserts_that_were_cut_off_together_count_though_merges_go_over_the_gaps(
     server: EmbeddedClickHouse,
 ) -> None:
-    """The first of them to be sure ends the process, while the others still look.
+    """The first of them to be sure ends the process. That takes as long as an insert that is slow, and writes nothing.
 
     Nothing is called done meanwhile, so that of 8 writers none comes further than to the 8th insert from there.
     """
@@ -216,10 +216,17 @@ async def test_inserts_that_were_cut_off_together_count_though_merges_go_over_th
                 while True:
                     await ask(server.url, "OPTIMIZE TABLE mail.events")
 
+        async def delay() -> None:
+            with suppress(aiohttp.ClientError):
+                await ask(
+                    server.url,
+                    "INSERT INTO mail.counts SELECT 'none', number FROM numbers(10) WHERE sleepEachRow(0.29)",
+                )
+
         writing = asyncio.gather(*(write(begin) for begin in range(0, 160, 20)))
-        merging = asyncio.create_task(merge())
+        beside = asyncio.gather(merge(), delay())
         assert await server.wait() == Exit.FAILED
-        await merging
+        await beside
         assert Parts(entry.name for entry in table.iterdir() if entry.is_dir()).hold(in_the_way[0].name)
         for file in in_the_way:
             file.unlink()
