@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded.clickhouse import tokens
-from deploy.embedded.clickhouse.tokens import Logs, Parts, take_back_orphans
+from deploy.embedded.clickhouse.parts import Parts
+from deploy.embedded.clickhouse.tokens import Logs, take_back_orphans
 
 Table = Callable[..., Path]
 

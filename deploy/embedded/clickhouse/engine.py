@@ -22,7 +22,8 @@ from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.spool import Spool
 from deploy.embedded.clickhouse.statements import Insert, Select, quoted
-from deploy.embedded.clickhouse.tokens import Begun, Logs, can_write_through, take_back_orphans
+from deploy.embedded.clickhouse.synchronous import can_write_through
+from deploy.embedded.clickhouse.tokens import Begun, Logs, take_back_orphans
 from deploy.embedded.errors import EmbeddedServerError
 from deploy.exit import Exit
 

@@ -17,21 +17,18 @@ and goes on behind it, so that is mended, too. (Seen of chDB 4.4; the engine's o
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import re
-import struct
 import threading
 import time
-from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from deploy.embedded.clickhouse.parts import parts_of
+from deploy.embedded.clickhouse.synchronous import set_synchronous
 from deploy.embedded.server_folder import replace
 
 logger = logging.getLogger(__name__)
@@ -39,7 +36,6 @@ logger = logging.getLogger(__name__)
 _LINE = re.compile(rb"(\d+)\t([^\t\n\0]+)\t([^\t\n\0]+)\n")
 _DOUBTED, _NOTED, _TAKEN_BACK = b"0", b"1", b"2"
 """Operations. The first is not the engine's, which reads a log as it starts, or attaches the table."""
-_NAME = re.compile(r"([^_]+)_(\d+)_(\d+)_\d+(?:_\d+)?")
 _LOOK_AGAIN = 0.05
 _PATIENCE = 10.0
 """Seconds for which inserts that are under way may keep one that failed in doubt."""
@@ -49,40 +45,6 @@ _UNNAMED = "tmp_insert_"
 """What the name of a part begins with before the last step of its insert; the engine removes such when it starts."""
 _TOLD = 5
 """Names in one line for people."""
-
-_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # of 64-bit Linux
-_SYNCHRONOUS = 0x8
-"""The attribute ``S`` of a file: each write is on the disk before it returns (``man ioctl_iflags``)."""
-
-
-class Parts:
-    """The inserts that are in the parts of a table: of each partition, by numbers that the engine gives them."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        """Read the names of parts; others are passed over.
-
-        Args:
-            names: a part is named ``partition_first_last_level``, by the inserts that it was merged from.
-        """
-        spans: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        for name in names:
-            if (part := _NAME.fullmatch(name)) is not None:
-                spans[part[1]].append((int(part[2]), int(part[3])))
-        for found in spans.values():
-            found.sort()
-        self._begins = {partition: [first for first, _ in found] for partition, found in spans.items()}
-        self._ends = {
-            partition: list(accumulate((last for _, last in found), max)) for partition, found in spans.items()
-        }
-
-    def hold(self, name: str) -> bool:
-        """Tell whether the part of one insert is there, or one that it was merged into."""
-        part = _NAME.fullmatch(name)
-        if part is None or part[2] != part[3]:
-            return True  # of a table that was made in the old syntax, MergeTree(date, key, 8192)
-        partition, number = part[1], int(part[2])
-        before = bisect_right(self._begins.get(partition, ()), number)
-        return before > 0 and self._ends[partition][before - 1] >= number
 
 
 HeldParts = Callable[[Collection[str]], Collection[tuple[str, str]]]
@@ -112,14 +74,14 @@ class Logs:
     def find(self) -> None:
         """Find the logs of tables that were made since the last time, and have them written through from now on.
 
-        What is made in such a folder takes the attribute over; see `can_write_through`.
+        What is made in such a folder is, too; see `synchronous`.
         """
         with self._finding:
             found = frozenset(_logs(self._engine))
             for log in found - self._known:
                 for path in (log, *_entries(log)):
                     try:
-                        _set_synchronous(path)
+                        set_synchronous(path)
                     except FileNotFoundError:
                         continue  # its table was dropped meanwhile, or an old file of it
                     except OSError as error:
@@ -208,7 +170,7 @@ class Logs:
         merged = time.monotonic() - insert.at >= _NAMES_STAY
         missing = set()
         for token in noted.values():
-            is_there = (token.table.name, token.part) in held or (merged and _parts(token.table).hold(token.part))
+            is_there = (token.table.name, token.part) in held or (merged and parts_of(token.table).hold(token.part))
             token.mark(_NOTED if is_there else _DOUBTED)
             if not is_there and token.file.exists():
                 missing.add(token)
@@ -253,48 +215,6 @@ class _Token:
         with contextlib.suppress(OSError):  # the next start takes it for what it is, unless it was merged over
             if part.is_dir():
                 part.rename(part.with_name(f"{_UNNAMED}{self.part}"))
-
-
-def can_write_through(folder: Path) -> bool:
-    """Tell whether single files can be written through on the file system of a folder, new ones by their folder.
-
-    ext4 and XFS can.
-    """
-    probe = folder / "tokens.probe"
-    probe.mkdir(exist_ok=True)
-    file = probe / "file"
-    try:
-        _set_synchronous(str(probe))
-        file.touch()
-        return _is_synchronous(str(file))
-    except OSError:
-        return False
-    finally:
-        file.unlink(missing_ok=True)
-        probe.rmdir()
-
-
-def _is_synchronous(path: str) -> bool:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return bool(_flags(descriptor) & _SYNCHRONOUS)
-    finally:
-        os.close(descriptor)
-
-
-def _set_synchronous(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        if not (flags := _flags(descriptor)) & _SYNCHRONOUS:
-            fcntl.ioctl(descriptor, _SET_FLAGS, struct.pack("i", flags | _SYNCHRONOUS))
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _flags(descriptor: int) -> int:
-    (flags,) = struct.unpack("i", fcntl.ioctl(descriptor, _GET_FLAGS, struct.pack("i", 0)))
-    return int(flags)
 
 
 def take_back_orphans(engine: Path) -> None:
@@ -349,13 +269,8 @@ def _orphans(log: Path) -> list[tuple[str, bytes]]:
             noted[block] = part.decode()
         else:
             noted.pop(block, None)
-    parts = _parts(log.parent)
+    parts = parts_of(log.parent)
     return [(part, block) for block, part in noted.items() if not parts.hold(part)]
-
-
-def _parts(table: Path) -> Parts:
-    with os.scandir(table) as found:
-        return Parts(entry.name for entry in found if entry.is_dir())
 
 
 def _files(log: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from deploy.embedded.clickhouse import EmbeddedClickHouse
-from deploy.embedded.clickhouse.tokens import Parts
+from deploy.embedded.clickhouse.parts import Parts
 from deploy.exit import Exit
 from tests.eventually import eventually
 from tests.integration.embedded_clickhouse.asking import Answer, ask, rows, value
