@@ -134,6 +134,10 @@ class OutboxGroup:
                 await _break_off(consumer)
             except KafkaError:  # what a task of its own had died of
                 await _break_off(consumer)
+            except asyncio.CancelledError:
+                if (task := asyncio.current_task()) is None or task.cancelling():
+                    raise
+                await _break_off(consumer)  # the client cancelled a task of its own, and then waited for it
         if admin is not None:
             _forget_death(admin._client)  # noqa: SLF001
             with contextlib.suppress(KafkaError):

@@ -19,15 +19,20 @@ from deploy.embedded.kafka.archive import archive_path, drop_if_refused, note_us
 from deploy.embedded.kafka.errors import JarsUnavailableError
 from deploy.embedded.kafka.folder import DataFolder, Marker
 from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache, log_progress
-from deploy.embedded.kafka.properties import LOOPBACK, render, server_properties
+from deploy.embedded.kafka.properties import LOOPBACK, controller_properties, render, server_properties
 from deploy.embedded.kafka.room import NEEDED, require_room
 from deploy.embedded.server_folder import write_through
 from deploy.embedded.server_process import ServerProcess, last_lines, size_of
 from deploy.ports import free_port, is_free
+from streams.contracts.clock import Deadline, SystemClock
 
 logger = logging.getLogger(__name__)
 
 _POLL = 0.05  # seconds between two looks whether it answers
+_ACTIVE, _FENCED = b"Becoming the active controller", b"Fencing broker "
+"""What the controller logs as it begins, and of a broker that it takes for gone."""
+_FENCED_WITHIN = 2.0
+"""Seconds between the two at most; a broker that was killed in its start is gone already."""
 
 
 class EmbeddedKafka(ServerProcess):
@@ -101,6 +106,8 @@ class EmbeddedKafka(ServerProcess):
                 await self._format(jars, marker, lock)
                 write_through(self._folder.topics)  # which Kafka leaves to the kernel, and cannot start without
                 marker = self._folder.note(marker, formatted=True)
+            elif not self._folder.ended_in_order:
+                await self._fence(jars, lock)
             command = jvm.broker_command(
                 jars, heap=self._heap, log=self._log, temporary=self._folder.temporary, archive=self._archive(jars)
             )
@@ -147,8 +154,9 @@ class EmbeddedKafka(ServerProcess):
         self._port = controller_port = wanted or free_port(LOOPBACK)
         while controller_port == self._port:  # which nobody listens on yet
             controller_port = free_port(LOOPBACK)
-        text = render(server_properties(port=self._port, controller_port=controller_port))
-        self._folder.properties.write_text(text, encoding="ascii")
+        properties = server_properties(port=self._port, controller_port=controller_port)
+        self._folder.properties.write_text(render(properties), encoding="ascii")
+        self._folder.controller_properties.write_text(render(controller_properties(properties)), encoding="ascii")
 
     def _prepare(self) -> None:
         shutil.rmtree(self._folder.temporary, ignore_errors=True)
@@ -178,6 +186,42 @@ class EmbeddedKafka(ServerProcess):
             raise
         if code != 0:
             raise ServerFailedError(f"Formatting Kafka's storage failed with exit code {code}.\n{self._last_lines()}")
+
+    async def _fence(self, jars: tuple[Path, ...], lock: FolderLock) -> None:
+        """Have the controller, alone, take the broker for gone that was killed, before a new one begins.
+
+        A broker that begins with all partitions led by its former self loses them soon after, for a moment; then the
+        coordinator of transactions in Kafka 4.3 takes them for deleted, and skips them where it was about to write that
+        a transaction has ended (KAFKA-20734). Besides, the new one does not have to wait for its former session.
+        """
+        began_at = size_of(self._log)
+        command = jvm.broker_command(
+            jars,
+            heap=self._heap,
+            log=self._log,
+            temporary=self._folder.temporary,
+            archive=jvm.read_archive(archive_path(jars, cache=self._cache)),
+            properties=self._folder.controller_properties.name,
+        )
+        self._process = await self._spawn(command, lock)
+        try:
+            async with asyncio.timeout(self._start_within):
+                await self._until_fenced(began_at)
+        except TimeoutError:
+            logger.warning("Kafka's controller did not begin within %.0f s", self._start_within)
+        finally:
+            await self.stop()
+
+    async def _until_fenced(self, began_at: int) -> None:
+        """Return once the controller has said so, behind a place in the log, or will not: there may be no broker."""
+        patience: Deadline | None = None
+        while self.pid is not None:
+            said = _read_from(self._log, began_at)
+            if patience is None and _ACTIVE in said:
+                patience = Deadline(_FENCED_WITHIN, SystemClock())
+            if _FENCED in said or (patience is not None and not patience.remaining()):
+                return
+            await asyncio.sleep(_POLL)
 
     async def _until_answering(self) -> None:
         assert self._process is not None  # noqa: S101 - start sets it
@@ -234,3 +278,10 @@ class EmbeddedKafka(ServerProcess):
 
     def _last_lines(self) -> str:
         return last_lines((self._log, self._log_began_at), (self._folder.output, 0))
+
+
+def _read_from(log: Path, at: int) -> bytes:
+    with contextlib.suppress(FileNotFoundError), log.open("rb") as file:
+        file.seek(at)
+        return file.read()
+    return b""

@@ -39,10 +39,17 @@ class DataFolder(ServerFolder):
         """The logs of all partitions, Kafka's own files."""
         self.properties = self.path / "server.properties"
         """Written anew at each start."""
+        self.controller_properties = self.path / "controller.properties"
+        """For the start after an end that was not in order."""
         self.log = self.path / "broker.log"
         """What the broker logs."""
         self.output = self.path / "java.out"
         """What Java itself has to say."""
+
+    @property
+    def ended_in_order(self) -> bool:
+        """Tell whether the broker was stopped, and not killed; Kafka's own note of it, which its next start removes."""
+        return (self.topics / ".kafka_cleanshutdown").exists()
 
     def read(self) -> Marker:
         """Read the marker, or begin a new one. The lock must be held.

@@ -17,7 +17,13 @@ ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 
 
 def broker_command(
-    class_path: Sequence[Path], *, heap: str, log: Path, temporary: Path, archive: Sequence[str] = ()
+    class_path: Sequence[Path],
+    *,
+    heap: str,
+    log: Path,
+    temporary: Path,
+    archive: Sequence[str] = (),
+    properties: str = "server.properties",
 ) -> list[str]:
     """Build the command line that runs the broker in its data folder.
 
@@ -27,6 +33,7 @@ def broker_command(
         log: file that the broker logs to.
         temporary: folder for what Java unpacks.
         archive: what `read_archive` or `write_archive` gives.
+        properties: file of its configuration, in its data folder.
 
     Raises:
         ConfigurationError: a jar's path has a colon, which separates jars.
@@ -38,7 +45,7 @@ def broker_command(
         f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
         f"-Dtodoke.log={log}",
         "kafka.Kafka",
-        "server.properties",
+        properties,
     ]
 
 

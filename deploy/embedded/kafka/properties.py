@@ -56,8 +56,9 @@ def server_properties(*, port: int, controller_port: int) -> dict[str, str]:
         # No waiting for further members: there are few, and a start should be quick.
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 1_000,
-        # After a kill, the node must wait until its own former session has timed out: 9 s by default.
-        "broker.session.timeout.ms": 2_000,
+        # It is its own controller, and must not lose all partitions because it was frozen for some seconds; after a kill
+        # the controller alone ends the session, see `controller_properties`.
+        "broker.session.timeout.ms": 30_000,
         "broker.heartbeat.interval.ms": 500,
         # Twice a second an empty record to the disk tells other controllers that this one lives; there are none.
         "metadata.max.idle.interval.ms": 0,
@@ -85,6 +86,18 @@ def server_properties(*, port: int, controller_port: int) -> dict[str, str]:
         "metric.reporters": "",
     }
     return {name: str(value) for name, value in settings.items()}
+
+
+def controller_properties(properties: Mapping[str, str]) -> dict[str, str]:
+    """Describe the controller of that node alone, which soon takes a broker that it does not hear of for gone.
+
+    Args:
+        properties: of the whole node.
+    """
+    _, _, controller = properties["listeners"].partition(",")
+    rest = {name: value for name, value in properties.items() if name != "advertised.listeners"}
+    soon = {"broker.session.timeout.ms": "100", "broker.heartbeat.interval.ms": "50"}
+    return rest | {"process.roles": "controller", "listeners": controller} | soon
 
 
 def render(properties: Mapping[str, str]) -> str:

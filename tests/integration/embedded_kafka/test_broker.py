@@ -98,6 +98,58 @@ async def test_a_kill_loses_and_doubles_nothing_that_an_idempotent_producer_send
         assert await read_all(broker, "chunks") == [b"%d" % number for number in range(1_500)]
 
 
+async def test_a_transaction_that_was_to_end_when_the_broker_died_ends(tmp_path: Path) -> None:
+    """Its end was decided and told to the client, and written to none of its partitions.
+
+    Kafka 4.3 on its own takes the partitions for deleted that have no leader while it starts, and leaves them as they
+    are: the position was not moved, and the next transaction committed what this one had written (KAFKA-20734). As it
+    may also come to itself in time, its log is looked at.
+    """
+    async with EmbeddedKafka(data=tmp_path / "kafka") as broker:
+        await create_topic(broker, "public")
+        options = {"bootstrap_servers": broker.bootstrap_servers, "transactional_id": "sink-0"}
+        partition = TopicPartition("read", 0)
+        await create_topic(broker, "read")
+        async with AIOKafkaProducer(**options) as producer:
+            for number in (1, 2):
+                async with producer.transaction():
+                    await producer.send_and_wait("public", b"%d" % number)
+                    await producer.send_offsets_to_transaction({partition: number}, "sink")
+        await eventually(partial(read_all, broker, "public", committed=True), lambda found: len(found) == 2)
+        broker.kill()
+        await broker.wait()
+        for log in (tmp_path / "kafka" / "topics").glob("*/00000000000000000000.log"):
+            if log.parent.name.startswith(("__transaction_state", "public", "__consumer_offsets")):
+                take_last_end(log)
+        await broker.start()
+
+        assert await eventually(partial(read_all, broker, "public", committed=True), lambda found: len(found) == 2) == [
+            b"1",
+            b"2",
+        ]
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+        await admin.start()
+        offsets = await eventually(
+            partial(admin.list_consumer_group_offsets, "sink", partitions=[partition]), lambda found: partition in found
+        )
+        await admin.close()
+        assert offsets[partition].offset == 2
+        assert b"these partitions are likely deleted" not in (tmp_path / "kafka" / "broker.log").read_bytes()
+
+
+def take_last_end(log: Path) -> None:
+    """Take the end of the last transaction out of a log: its marker, or its coordinator's note of it."""
+    content = log.read_bytes()
+    begins, at = [], 0
+    while at < len(content):
+        begins.append(at)
+        at += 12 + int.from_bytes(content[at + 8 : at + 12])
+    is_note = log.parent.name.startswith("__transaction_state")
+    ends = [begin for begin in begins if is_note or content[begin + 22] & 0x20]  # the bit of a control batch
+    if ends:
+        log.write_bytes(content[: ends[-1]])
+
+
 async def test_transactions_show_what_was_committed_and_that_once(tmp_path: Path) -> None:
     async with EmbeddedKafka(data=tmp_path / "kafka") as broker:
         await create_topic(broker, "public")
