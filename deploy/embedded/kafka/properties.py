@@ -56,7 +56,7 @@ def server_properties(*, port: int, controller_port: int) -> dict[str, str]:
         # No waiting for further members: there are few, and a start should be quick.
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 1_000,
-        # It is its own controller, and must not lose all partitions because it was frozen for some seconds; after a kill
+        # It is its own controller, and must not lose all partitions since it was frozen for some seconds. After a kill
         # the controller alone ends the session, see `controller_properties`.
         "broker.session.timeout.ms": 30_000,
         "broker.heartbeat.interval.ms": 500,
