@@ -43,6 +43,13 @@ SEEDS = (
         kinds=tuple(Kind),
         found="after a loss of power ClickHouse lacked what it had merged, and did not know the tokens of what it had",
     ),
+    Failed(
+        seed=15003,
+        form=Form.FLEET,
+        pause=1.2,
+        kinds=tuple(Kind),
+        found="Kafka, started after a kill, left the end of a transaction unwritten in partitions without a leader",
+    ),
 )
 
 
