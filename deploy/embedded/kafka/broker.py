@@ -194,11 +194,12 @@ class EmbeddedKafka(ServerProcess):
         coordinator of transactions in Kafka 4.3 takes them for deleted, and skips them where it was about to write that
         a transaction has ended (KAFKA-20734). Besides, the new one does not have to wait for its former session.
         """
-        began_at = size_of(self._log)
+        log = self._folder.controller_log.absolute()  # of its own: the broker's is put aside when it is full
+        log.unlink(missing_ok=True)
         command = jvm.broker_command(
             jars,
             heap=self._heap,
-            log=self._log,
+            log=log,
             temporary=self._folder.temporary,
             archive=jvm.read_archive(archive_path(jars, cache=self._cache)),
             properties=self._folder.controller_properties.name,
@@ -206,17 +207,17 @@ class EmbeddedKafka(ServerProcess):
         self._process = await self._spawn(command, lock)
         try:
             async with asyncio.timeout(self._start_within):
-                await self._until_fenced(began_at)
+                await self._until_fenced(log)
         except TimeoutError:
             logger.warning("Kafka's controller did not begin within %.0f s", self._start_within)
         finally:
             await self.stop()
 
-    async def _until_fenced(self, began_at: int) -> None:
-        """Return once the controller has said so, behind a place in the log, or will not: there may be no broker."""
+    async def _until_fenced(self, log: Path) -> None:
+        """Return once the controller has said so in its log, or will not: there may be no broker."""
         patience: Deadline | None = None
         while self.pid is not None:
-            said = _read_from(self._log, began_at)
+            said = _content(log)
             if patience is None and _ACTIVE in said:
                 patience = Deadline(_FENCED_WITHIN, SystemClock())
             if _FENCED in said or (patience is not None and not patience.remaining()):
@@ -280,8 +281,5 @@ class EmbeddedKafka(ServerProcess):
         return last_lines((self._log, self._log_began_at), (self._folder.output, 0))
 
 
-def _read_from(log: Path, at: int) -> bytes:
-    with contextlib.suppress(FileNotFoundError), log.open("rb") as file:
-        file.seek(at)
-        return file.read()
-    return b""
+def _content(log: Path) -> bytes:
+    return log.read_bytes() if log.exists() else b""

@@ -41,6 +41,8 @@ class DataFolder(ServerFolder):
         """Written anew at each start."""
         self.controller_properties = self.path / "controller.properties"
         """For the start after an end that was not in order."""
+        self.controller_log = self.path / "controller.log"
+        """What the controller logged in the last such start."""
         self.log = self.path / "broker.log"
         """What the broker logs."""
         self.output = self.path / "java.out"
