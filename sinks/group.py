@@ -135,9 +135,9 @@ class OutboxGroup:
             except KafkaError:  # what a task of its own had died of
                 await _break_off(consumer)
             except asyncio.CancelledError:
-                if (task := asyncio.current_task()) is None or task.cancelling():
+                if _is_meant():
                     raise
-                await _break_off(consumer)  # the client cancelled a task of its own, and then waited for it
+                await _break_off(consumer)
         if admin is not None:
             _forget_death(admin._client)  # noqa: SLF001
             with contextlib.suppress(KafkaError):
@@ -336,8 +336,18 @@ async def _break_off(consumer: AIOKafkaConsumer) -> None:
     if coordinator is not None:
         rest.insert(0, coordinator._stop_heartbeat_task())  # noqa: SLF001
     for step in rest:
-        with contextlib.suppress(Exception):  # whatever it had died of
-            await step
+        try:
+            with contextlib.suppress(Exception):  # whatever it had died of
+                await step
+        except asyncio.CancelledError:
+            if _is_meant():
+                raise
+
+
+def _is_meant() -> bool:
+    """Tell whether this task was cancelled. A client that ends hands on that it cancelled one of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class _Listener(ConsumerRebalanceListener):

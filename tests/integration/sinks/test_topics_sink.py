@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -294,6 +295,15 @@ async def member(group: OutboxGroup) -> AsyncIterator[None]:
         yield
     finally:
         await group.leave()
+
+
+async def test_a_group_is_left_in_order_while_its_client_waits_to_try_again(topics_place: Place) -> None:
+    """The client cancels that task of its own, waits for it, and hands the cancellation on."""
+    group, _ = delivery(topics_place)
+    await group.connect()
+    fetcher: Any = group.consumer._fetcher
+    fetcher._pending_tasks.add(asyncio.create_task(asyncio.sleep(60)))
+    await group.leave()
 
 
 async def test_a_sink_behind_a_damaged_answer_is_not_ready_and_says_why(topics_place: Place, log: OutboxLog) -> None:
