@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from signal import SIGKILL
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
@@ -17,6 +18,7 @@ from deploy.embedded.folder_lock import FolderLock
 from deploy.embedded.kafka import jvm
 from deploy.embedded.kafka.archive import archive_path, drop_if_refused, note_use
 from deploy.embedded.kafka.errors import JarsUnavailableError
+from deploy.embedded.kafka.fencing import has_fenced
 from deploy.embedded.kafka.folder import DataFolder, Marker
 from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache, log_progress
 from deploy.embedded.kafka.properties import LOOPBACK, controller_properties, render, server_properties
@@ -24,15 +26,10 @@ from deploy.embedded.kafka.room import NEEDED, require_room
 from deploy.embedded.server_folder import write_through
 from deploy.embedded.server_process import ServerProcess, last_lines, size_of
 from deploy.ports import free_port, is_free
-from streams.contracts.clock import Deadline, SystemClock
 
 logger = logging.getLogger(__name__)
 
 _POLL = 0.05  # seconds between two looks whether it answers
-_ACTIVE, _FENCED = b"Becoming the active controller", b"Fencing broker "
-"""What the controller logs as it begins, and of a broker that it takes for gone."""
-_FENCED_WITHIN = 2.0
-"""Seconds between the two at most; a broker that was killed in its start is gone already."""
 
 
 class EmbeddedKafka(ServerProcess):
@@ -193,6 +190,9 @@ class EmbeddedKafka(ServerProcess):
         A broker that begins with all partitions led by its former self loses them soon after, for a moment; then the
         coordinator of transactions in Kafka 4.3 takes them for deleted, and skips them where it was about to write that
         a transaction has ended (KAFKA-20734). Besides, the new one does not have to wait for its former session.
+
+        Raises:
+            ServerFailedError: it did not, so that no broker may begin.
         """
         log = self._folder.controller_log.absolute()  # of its own: the broker's is put aside when it is full
         log.unlink(missing_ok=True)
@@ -204,25 +204,23 @@ class EmbeddedKafka(ServerProcess):
             archive=jvm.read_archive(archive_path(jars, cache=self._cache)),
             properties=self._folder.controller_properties.name,
         )
-        self._process = await self._spawn(command, lock)
+        self._process = process = await self._spawn(command, lock)
+        is_fenced = False
         try:
             async with asyncio.timeout(self._start_within):
-                await self._until_fenced(log)
+                while not is_fenced and self.pid is not None:
+                    await asyncio.sleep(_POLL)
+                    is_fenced = has_fenced(log)
         except TimeoutError:
-            logger.warning("Kafka's controller did not begin within %.0f s", self._start_within)
+            logger.warning("Kafka's controller took nothing for gone within %.0f s", self._start_within)
         finally:
             await self.stop()
-
-    async def _until_fenced(self, log: Path) -> None:
-        """Return once the controller has said so in its log, or will not: there may be no broker."""
-        patience: Deadline | None = None
-        while self.pid is not None:
-            said = _content(log)
-            if patience is None and _ACTIVE in said:
-                patience = Deadline(_FENCED_WITHIN, SystemClock())
-            if _FENCED in said or (patience is not None and not patience.remaining()):
-                return
-            await asyncio.sleep(_POLL)
+        # One that was killed may not have written yet what it has logged.
+        if not is_fenced or process.returncode == -SIGKILL:
+            raise ServerFailedError(
+                f"Kafka's controller, which has to end the session of a broker that was killed, ended with exit code"
+                f" {process.returncode} before it had.\n{last_lines((log, 0), (self._folder.output, 0))}"
+            )
 
     async def _until_answering(self) -> None:
         assert self._process is not None  # noqa: S101 - start sets it
@@ -279,7 +277,3 @@ class EmbeddedKafka(ServerProcess):
 
     def _last_lines(self) -> str:
         return last_lines((self._log, self._log_began_at), (self._folder.output, 0))
-
-
-def _content(log: Path) -> bytes:
-    return log.read_bytes() if log.exists() else b""

@@ -137,6 +137,27 @@ async def test_a_transaction_that_was_to_end_when_the_broker_died_ends(tmp_path:
         assert b"these partitions are likely deleted" not in (tmp_path / "kafka" / "broker.log").read_bytes()
 
 
+async def test_no_broker_begins_where_the_controller_was_killed_before_it_ended_the_former_session(
+    tmp_path: Path,
+) -> None:
+    async with EmbeddedKafka(data=tmp_path / "kafka") as broker:
+        broker.kill()
+        await broker.wait()
+        starting = asyncio.create_task(broker.start())
+        while broker.pid is None:  # noqa: ASYNC110 - a process, which tells nobody
+            await asyncio.sleep(0.01)
+        controller = psutil.Process(broker.pid)
+        assert "controller.properties" in controller.cmdline()[-1]
+        controller.kill()
+
+        with pytest.raises(ServerFailedError, match="has to end the session of a broker that was killed"):
+            await starting
+
+        await broker.start()
+        said = (tmp_path / "kafka" / "controller.log").read_text("utf-8")
+        assert "Fencing broker 1" in said
+
+
 def take_last_end(log: Path) -> None:
     """Take the end of the last transaction out of a log: its marker, or its coordinator's note of it."""
     content = log.read_bytes()
