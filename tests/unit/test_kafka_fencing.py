@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.embedded.kafka.fencing import has_fenced
+from deploy.embedded.kafka.fencing import takes_none_for_alive
 
 REPLAYED = "2026-11-27T22:10:08.132Z INFO  o.a.k.c.ClusterControlManager [QuorumController id=1] Replayed "
 BEGAN = REPLAYED + (
@@ -31,6 +31,7 @@ ACTIVE = (
         ([BEGAN.format("false"), ACTIVE], False),  # as a snapshot tells it
         ([BEGAN.format("true"), CHANGED.format(-1), CHANGED.format(0), ACTIVE], False),
         ([BEGAN.format("true"), CHANGED.format(-1), ACTIVE, CHANGED.format(1)], True),
+        ([CHANGED.format(-1), REPLAYED + "UnregisterBrokerRecord(brokerId=1, brokerEpoch=5)", ACTIVE], True),
         ([CHANGED.format(1), BEGAN.format("true"), CHANGED.format(-1), ACTIVE], False),
     ],
 )
@@ -38,8 +39,8 @@ def test_tells_whether_a_broker_counts_as_alive(tmp_path: Path, lines: list[str]
     log = tmp_path / "controller.log"
     log.write_text("\n".join(lines))
 
-    assert has_fenced(log) is expected
+    assert takes_none_for_alive(log) is expected
 
 
 def test_a_log_that_is_not_there_tells_nothing(tmp_path: Path) -> None:
-    assert not has_fenced(tmp_path / "controller.log")
+    assert not takes_none_for_alive(tmp_path / "controller.log")

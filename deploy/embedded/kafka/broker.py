@@ -7,7 +7,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGTERM
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
@@ -18,7 +18,7 @@ from deploy.embedded.folder_lock import FolderLock
 from deploy.embedded.kafka import jvm
 from deploy.embedded.kafka.archive import archive_path, drop_if_refused, note_use
 from deploy.embedded.kafka.errors import JarsUnavailableError
-from deploy.embedded.kafka.fencing import has_fenced
+from deploy.embedded.kafka.fencing import takes_none_for_alive
 from deploy.embedded.kafka.folder import DataFolder, Marker
 from deploy.embedded.kafka.jars import BROKER_LOCK, Progress, class_path, default_cache, log_progress
 from deploy.embedded.kafka.properties import LOOPBACK, controller_properties, render, server_properties
@@ -30,6 +30,10 @@ from deploy.ports import free_port, is_free
 logger = logging.getLogger(__name__)
 
 _POLL = 0.05  # seconds between two looks whether it answers
+_ENDED_IN_ORDER = 128 + SIGTERM
+"""Java's exit code after it was asked to end."""
+_WRITTEN_WITHIN = 0.2
+"""Seconds that the controller has for writing what it has logged already, which it does at once."""
 
 
 class EmbeddedKafka(ServerProcess):
@@ -114,9 +118,7 @@ class EmbeddedKafka(ServerProcess):
         try:
             await self._until_answering()
         finally:
-            if self._archive_to is None:
-                said = self._folder.output.read_text("utf-8", "replace")
-                drop_if_refused(archive_path(jars, cache=self._cache), said)
+            self._drop_refused_archive(jars)
         self._folder.note(marker, port=self._port)
         logger.info("Kafka answers on %s, process %d", self.bootstrap_servers, self._process.pid)
 
@@ -205,22 +207,33 @@ class EmbeddedKafka(ServerProcess):
             properties=self._folder.controller_properties.name,
         )
         self._process = process = await self._spawn(command, lock)
-        is_fenced = False
         try:
             async with asyncio.timeout(self._start_within):
-                while not is_fenced and self.pid is not None:
+                while not takes_none_for_alive(log):
+                    if self.pid is None:
+                        raise self._not_fenced(log, f"ended with exit code {process.returncode}")
                     await asyncio.sleep(_POLL)
-                    is_fenced = has_fenced(log)
-        except TimeoutError:
-            logger.warning("Kafka's controller took nothing for gone within %.0f s", self._start_within)
-        finally:
+            await asyncio.sleep(_WRITTEN_WITHIN)
             await self.stop()
-        # One that was killed may not have written yet what it has logged.
-        if not is_fenced or process.returncode == -SIGKILL:
-            raise ServerFailedError(
-                f"Kafka's controller, which has to end the session of a broker that was killed, ended with exit code"
-                f" {process.returncode} before it had.\n{last_lines((log, 0), (self._folder.output, 0))}"
-            )
+        except TimeoutError:
+            raise self._not_fenced(log, f"did not within {self._start_within:.0f} s") from None
+        finally:
+            await self._end()
+            self._drop_refused_archive(jars)
+        if process.returncode != _ENDED_IN_ORDER:  # it may have logged what it has not written
+            raise self._not_fenced(log, f"ended with exit code {process.returncode}")
+
+    def _not_fenced(self, log: Path, what: str) -> ServerFailedError:
+        return ServerFailedError(
+            f"Kafka was killed, and its controller, which has to end the session of that broker first, {what}."
+            f" Start again.\n{last_lines((log, 0), (self._folder.output, 0))}"
+        )
+
+    def _drop_refused_archive(self, jars: tuple[Path, ...]) -> None:
+        """Delete the archive of Java's classes where Java has said that it cannot be used, or crashed over it."""
+        if self._archive_to is None:
+            said = self._folder.output.read_text("utf-8", "replace")
+            drop_if_refused(archive_path(jars, cache=self._cache), said)
 
     async def _until_answering(self) -> None:
         assert self._process is not None  # noqa: S101 - start sets it

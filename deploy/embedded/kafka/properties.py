@@ -96,7 +96,11 @@ def controller_properties(properties: Mapping[str, str]) -> dict[str, str]:
     """
     _, _, controller = properties["listeners"].partition(",")
     rest = {name: value for name, value in properties.items() if name != "advertised.listeners"}
-    soon = {"broker.session.timeout.ms": "100", "broker.heartbeat.interval.ms": "50"}
+    soon = {
+        "broker.session.timeout.ms": "100",
+        "broker.heartbeat.interval.ms": "50",
+        "controller.quorum.append.linger.ms": "0",
+    }
     return rest | {"process.roles": "controller", "listeners": controller} | soon
 
 

@@ -50,6 +50,13 @@ SEEDS = (
         kinds=tuple(Kind),
         found="Kafka, started after a kill, left the end of a transaction unwritten in partitions without a leader",
     ),
+    Failed(
+        seed=16104,
+        form=Form.UP,
+        pause=1.2,
+        kinds=tuple(kind for kind in Kind if kind not in {Kind.EXTRA, Kind.CLOCK, Kind.NETWORK}),
+        found="Kafka began although the controller had been killed that was to end the session of its former self",
+    ),
 )
 
 

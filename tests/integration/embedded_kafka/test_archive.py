@@ -56,9 +56,16 @@ def in_its_head(archive: Path) -> bytes:
     return bytes(right)
 
 
+@pytest.mark.parametrize("ended", ["in order", "by a kill"])
 @pytest.mark.parametrize("damage", ["foreign", "in its head"])
-async def test_an_archive_that_java_cannot_use_is_deleted(tmp_path: Path, archive: Path, damage: str) -> None:
+async def test_an_archive_that_java_cannot_use_is_deleted(
+    tmp_path: Path, archive: Path, damage: str, ended: str
+) -> None:
     """It goes on without one that it does not know, and crashes over one that it takes for whole."""
+    if ended == "by a kill":  # then the controller is the first to read it
+        async with EmbeddedKafka(data=tmp_path / "kafka") as former:
+            former.kill()
+            await former.wait()
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "jars").symlink_to(default_cache() / "jars")
