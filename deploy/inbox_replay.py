@@ -27,7 +27,7 @@ from streams.contracts import codec
 from streams.contracts.clock import Clock, Deadline
 from streams.contracts.errors import FormError
 from streams.contracts.sections import Inbox
-from streams.contracts.topics import OUTBOX_LIMIT
+from streams.contracts.topics import CHUNK_LIMIT, OUTBOX_LIMIT
 
 FETCH_MS = 1000
 CLOSE_WITHIN = 10.0
@@ -95,7 +95,7 @@ class InboxReplay:
             TodokeError: Kafka or ClickHouse does not answer.
         """
         settings, topics = self._settings, self._settings.topics.topics()
-        publisher = KafkaPublisher(kafka=settings.kafka, topic=topics.inbox)
+        publisher = KafkaPublisher(kafka=settings.kafka, topic=topics.inbox, compression=settings.ingest.compression)
         limits = {"fetch_max_bytes": OUTBOX_LIMIT, "max_partition_fetch_bytes": OUTBOX_LIMIT}
         async with (
             Tables(settings.clickhouse) as tables,
@@ -187,7 +187,7 @@ async def _at(
 def _found(shard: int, offset: int, timestamp: int, value: bytes) -> _Found:
     written = datetime.fromtimestamp(timestamp / 1000, UTC)
     try:
-        record = codec.decode(value)
+        record = codec.decode(value, CHUNK_LIMIT)
         parts = [orjson.loads(line) for line in record.section(Inbox.RECEIPTS).splitlines()]
         names = tuple(part["receipt"] for part in parts)
         events = sum(part["events"] for part in parts)

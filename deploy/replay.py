@@ -104,7 +104,9 @@ class Replay:
             TodokeError: Kafka or ClickHouse does not answer. What was replayed until then is marked.
         """
         settings = self._settings
-        publisher = KafkaPublisher(kafka=settings.kafka, topic=settings.topics.topics().inbox)
+        publisher = KafkaPublisher(
+            kafka=settings.kafka, topic=settings.topics.topics().inbox, compression=settings.ingest.compression
+        )
         async with Tables(settings.clickhouse) as tables:
             names = await chosen(tables, selection, again=again)
             if not names:

@@ -17,6 +17,7 @@ from streams.contracts.codec import decode
 from streams.contracts.dead_letter import Reason
 from streams.contracts.errors import FormError
 from streams.contracts.events import Event
+from streams.contracts.topics import CHUNK_LIMIT
 from streams.lifecycle import Event as CheckedEvent
 
 MULTIPART = b"--"
@@ -63,7 +64,7 @@ def reread(letter: Letter, sources: Mapping[str, SourceSettings], receipt: str, 
 def _of_chunk(raw: bytes, receipt: str, received_at: str) -> Rereading:
     """Read what the worker gave up on: a whole record, or lines of events."""
     try:
-        decode(raw)
+        decode(raw, CHUNK_LIMIT)  # as the worker reads it
     except FormError:
         pass
     else:

@@ -4,7 +4,6 @@ import binascii
 import contextlib
 import json
 import re
-import sys
 import zlib
 from collections.abc import Iterator
 from typing import Any, TypeVar
@@ -14,11 +13,7 @@ import orjson
 
 from streams.contracts.dead_letter import Reason
 from streams.contracts.errors import TodokeError
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from streams.contracts.zstd import zstd
 
 T = TypeVar("T")
 

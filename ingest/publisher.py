@@ -10,7 +10,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.contracts.clock import Deadline
-from streams.contracts.codec import FORM_HEADER
+from streams.contracts.codec import COMPRESSED_HEADER, FORM_HEADER, compressed
+from streams.contracts.compression import Compression
 from streams.contracts.errors import ConfigurationError, PublishError
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.topics import CHUNK_LIMIT, Topic
@@ -76,15 +77,20 @@ class KafkaPublisher:
     """
 
     def __init__(
-        self, *, kafka: KafkaConnection, topic: Topic, request_timeout: float = 10.0, compression: str | None = None
+        self,
+        *,
+        kafka: KafkaConnection,
+        topic: Topic,
+        compression: Compression,
+        request_timeout: float = 10.0,
     ) -> None:
         """Describe the publisher; nothing happens before `start`.
 
         Args:
             kafka: where.
             topic: the inbox, which must exist.
+            compression: of the chunks.
             request_timeout: seconds after which an unanswered request is made again on a new connection.
-            compression: of records, by aiokafka's names.
         """
         self._kafka = kafka
         self._topic = topic.name
@@ -125,9 +131,9 @@ class KafkaPublisher:
         producer, ended = self._producer, self._ended
         if producer is None or ended is None:
             raise PublishError("the publisher is not started, or was stopped")
-        sending = asyncio.ensure_future(
-            producer.send_and_wait(self._topic, value, partition=shard, headers=[FORM_HEADER])
-        )
+        written = compressed(value, self._compression, CHUNK_LIMIT)
+        form = FORM_HEADER if written is value else COMPRESSED_HEADER
+        sending = asyncio.ensure_future(producer.send_and_wait(self._topic, written, partition=shard, headers=[form]))
         await asyncio.wait({sending, ended}, return_when=asyncio.FIRST_COMPLETED)
         if not sending.done():
             sending.cancel()
@@ -168,7 +174,6 @@ class KafkaPublisher:
             request_timeout_ms=int(self._timeout * 1000),
             max_request_size=REQUEST_LIMIT,
             max_batch_size=REQUEST_LIMIT,
-            compression_type=self._compression,
             retry_backoff_ms=200,
         )
 

@@ -61,7 +61,7 @@ class IngestRole:
                 kafka=kafka,
                 topic=topics.inbox,
                 request_timeout=settings.kafka_timeout,
-                compression=None if settings.compression == "none" else settings.compression,
+                compression=settings.compression,
             ),
             clock=clock or SystemClock(),
             registry=registry or CollectorRegistry(),

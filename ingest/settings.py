@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from streams.contracts.compression import Compression
 from streams.contracts.errors import ConfigurationError
 from streams.contracts.topics import CHUNK_LIMIT
 
@@ -163,8 +163,8 @@ class IngestSettings(BaseModel):
     """Seconds between two looks whether Kafka answers, for readiness."""
     kafka_timeout: float = Field(default=10.0, gt=0, le=300, description="seconds")
     """Seconds after which an unanswered request to Kafka is given up and made again."""
-    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "zstd"
-    """How records on the inbox are compressed. The events of a chunk have much in common: a tenth of the bytes is
+    compression: Compression = Field(default=Compression.ZSTD, description="of the inbox: none or zstd")
+    """Whether records on the inbox are compressed. The events of a chunk have much in common: a tenth of the bytes is
     left to be sent, written and read, which saves more processor time than it takes."""
     access_log: bool = False
     """Log each request: method, path, status, bytes, seconds."""

@@ -27,7 +27,7 @@ class Block:
     after: Position
     events: int
     size: int
-    """Bytes of the records as they were in the log."""
+    """Bytes of the records, unpacked."""
 
     @property
     def name(self) -> str:

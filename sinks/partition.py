@@ -138,7 +138,7 @@ class PartitionReader:
         elif self._misses(link):
             self._note_trouble(offset, unreadable)
         events = _events(record) if counts else 0
-        size = len(value) if counts else 0
+        size = max(len(value), sum(map(len, record.sections.values()))) if counts else 0
         after = Position.at(offset + 1, self._chain)
         self._entries.append(_Entry(offset, record if counts else None, before, after, events, size))
         self.waiting_bytes += size

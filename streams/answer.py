@@ -10,7 +10,7 @@ import msgspec
 
 from streams.ahead import AHEAD, TooLongError, name_of, pieces
 from streams.contracts.chain import RESTORING, Link, draw_epoch
-from streams.contracts.codec import SPREAD_FORM, Record, decode, encode
+from streams.contracts.codec import SPREAD_FORM, Record, encode
 from streams.contracts.dead_letter import Reason
 from streams.contracts.errors import FormError
 from streams.contracts.sections import Loss, Outbox
@@ -66,7 +66,7 @@ def answer(inbox: InboxRecord, state: PartitionState, losses: Sequence[Loss], ve
         if len(sealed.value) <= VALUE_LIMIT:
             return sealed
         detail = f"the answer has {size} bytes, Kafka takes {VALUE_LIMIT} in a record and there is no place to cut it"
-        outcome = quarantine.all_events(decode(inbox.value), Reason.CHUNK_POISON, detail)
+        outcome = quarantine.all_events(inbox.chunk(), Reason.CHUNK_POISON, detail)
         # What is too large is no sign of a wrong worker: it must not stop everybody's mail, see `streams.diversions`.
         outcome = replace(outcome, counts=replace(outcome.counts, diverted=0))
         sealed = _seal(outcome, inbox, state, losses)
@@ -75,7 +75,7 @@ def answer(inbox: InboxRecord, state: PartitionState, losses: Sequence[Loss], ve
 
 def _work_off(inbox: InboxRecord, state: PartitionState, quarantine: Quarantine) -> Outcome:
     try:
-        chunk = decode(inbox.value)
+        chunk = inbox.chunk()
     except FormError as error:
         logger.exception("Inbox shard %d offset %d cannot be read: to the dead letters", inbox.shard, inbox.offset)
         return quarantine.whole_record(Reason.CHUNK_UNREADABLE, str(error))

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from streams.contracts.clock import rfc3339
+from streams.contracts.codec import Record, decode
+from streams.contracts.topics import CHUNK_LIMIT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +25,15 @@ class InboxRecord:
     """
 
     value: bytes
+
+    def chunk(self) -> Record:
+        """Take it apart.
+
+        Raises:
+            LaterFormError: a later version of todoke wrote it.
+            FormError: it is no chunk.
+        """
+        return decode(self.value, CHUNK_LIMIT)
 
 
 def entered_at(seconds: float) -> str:

@@ -9,11 +9,11 @@ from functools import partial
 from aiokafka import AIOKafkaProducer
 from aiokafka.structs import RecordMetadata
 
-from streams.contracts.codec import form_header
+from streams.contracts.codec import compressed, form_header
 from streams.contracts.errors import PublishError
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.topics import OUTBOX_LIMIT
-from streams.settings import Compression, WorkerSettings
+from streams.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,6 @@ def _create_producer(connection: KafkaConnection, settings: WorkerSettings) -> A
         acks="all",
         enable_idempotence=True,
         max_request_size=OUTBOX_LIMIT,
-        compression_type=None if settings.compression is Compression.NONE else settings.compression.value,
         request_timeout_ms=int(settings.request_timeout * 1000),
     )
 
@@ -80,6 +79,7 @@ class OutboxEnd:
         self._partition = partition
         self._end = end
         self._in_flight = settings.in_flight
+        self._compression = settings.compression
         self._tell_acknowledged = acknowledged
         self._tell_failed = failed
         self._waiting: deque[tuple[int, int | None, bytes]] = deque()
@@ -180,8 +180,9 @@ class OutboxEnd:
             offset, stamp, value = self._waiting[0]
             try:
                 # Returns once the record before it has been handed to the network, so the order is kept.
-                headers = [form_header(value)]
-                sent = await self._producer.send(self._topic, value, partition=self._partition, headers=headers)
+                written = compressed(value, self._compression, OUTBOX_LIMIT)
+                headers = [form_header(written)]
+                sent = await self._producer.send(self._topic, written, partition=self._partition, headers=headers)
             except Exception as error:  # noqa: BLE001 - whatever it is, the record is not in the log by this object's will
                 self._fail(PublishError(f"an outbox record cannot be sent: {error!r}"))
                 return

@@ -6,6 +6,7 @@ from streams.archive import Archive
 from streams.contracts.codec import decode
 from streams.contracts.errors import FormError
 from streams.contracts.sections import Inbox
+from streams.contracts.topics import CHUNK_LIMIT
 from streams.inbox import entered_at
 from streams.log import Extent
 from streams.state import PartitionState
@@ -72,7 +73,7 @@ class Recognition:
         names: set[str] = set()
         async for record in self._log.read(self._topic, self._number, begin, end):
             try:
-                section = decode(record.value or b"").section(Inbox.RECEIPTS)
+                section = decode(record.value or b"", CHUNK_LIMIT).section(Inbox.RECEIPTS)
                 names.update(part.receipt for part in _receipts.decode_lines(section))
             except (FormError, msgspec.DecodeError):
                 continue  # it went to the dead letters, and tells no receipt

@@ -1,18 +1,8 @@
 """What can be set about a worker."""
 
-from enum import StrEnum
-
 from pydantic import BaseModel, ConfigDict, Field
 
-
-class Compression(StrEnum):
-    """How outbox records are compressed, in Kafka's words."""
-
-    NONE = "none"
-    SNAPPY = "snappy"
-    LZ4 = "lz4"
-    ZSTD = "zstd"
-    GZIP = "gzip"
+from streams.contracts.compression import Compression
 
 
 class WorkerSettings(BaseModel):
@@ -48,8 +38,8 @@ class WorkerSettings(BaseModel):
     """Whether a worker that finds the outbox of a partition empty restores from ClickHouse what it had said, so that
     resends are still recognised. It waits for ClickHouse then."""
 
-    compression: Compression = Field(default=Compression.ZSTD, description="compression of the outbox")
-    """Compression of outbox records."""
+    compression: Compression = Field(default=Compression.ZSTD, description="of the outbox: none or zstd")
+    """Whether outbox records are compressed."""
 
     session_timeout: float = Field(default=15.0, ge=6, le=300, description="seconds, 6 to 300")
     """Seconds after which a worker that is not heard of loses its partitions to others."""

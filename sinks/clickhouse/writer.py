@@ -8,7 +8,6 @@ parts in the same way each time, hence the settings below.
 
 import asyncio
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -30,11 +29,7 @@ from sinks.position import Bounds, Position
 from sinks.settings import ClickHouseConnection
 from sinks.writer import Stored
 from streams.contracts.clock import Clock, SystemClock, rfc3339
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from streams.contracts.zstd import zstd
 
 INSERT_SETTINGS: Mapping[str, Any] = {
     # The token counts for what the materialized views write, too.

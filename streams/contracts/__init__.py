@@ -1,4 +1,4 @@
-"""What every role agrees on: the bottom layer, standard library only.
+"""What every role agrees on: the bottom layer, the standard library and Zstandard alone.
 
 Forms of records, names of topics, identities and shards are written down once, here; ``ingest``, ``streams`` and
 ``sinks`` know each other through nothing else.

@@ -8,6 +8,9 @@ r"""The form of records on the internal topics: one header line, then sections o
 
 A section is handed on as it stands: the events of an inbox record go into ClickHouse without being parsed again. The
 header is the only part that is JSON for everybody, so that knowing a record costs the same however much it holds.
+
+On its topic a record may stand compressed: the header is the same but for its form, which is 3, and what follows is a
+frame of Zstandard in the place of the sections, see `streams.contracts.compression`.
 """
 
 import json
@@ -16,7 +19,9 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+from streams.contracts.compression import Compression, UnpackingError, pack, unpack
 from streams.contracts.errors import FormError, LaterFormError
+from streams.contracts.topics import OUTBOX_LIMIT
 
 FORM = 1
 """Version of this form, the first thing in every header."""
@@ -25,6 +30,14 @@ SPREAD_FORM = 2
 """Of a record that means something only together with others, see `streams.ahead`. Who knows nothing of that would take
 it for a whole one and lose what the others say, so it has a form that such a version refuses."""
 
+COMPRESSED_FORM = 3
+"""Of a record, whole or not, whose sections are compressed."""
+
+SHORT = 1000
+"""Bytes of a value that is not compressed: nothing is gained, and it can be read with any tool."""
+
+_PLAIN = (b'{"form":%d,' % FORM, b'{"form":%d,' % SPREAD_FORM)
+
 
 def _form_header(form: bytes) -> tuple[str, bytes]:
     return ("form", b"record/" + form)
@@ -32,6 +45,9 @@ def _form_header(form: bytes) -> tuple[str, bytes]:
 
 FORM_HEADER = _form_header(b"%d" % FORM)
 """The Kafka record header that names the form to whoever looks at the topic with other tools."""
+
+COMPRESSED_HEADER = _form_header(b"%d" % COMPRESSED_FORM)
+"""The same of a compressed record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +84,20 @@ def encode(header: Mapping[str, Any], sections: Mapping[str, bytes], form: int =
     return b"".join((json.dumps(head, separators=(",", ":")).encode(), b"\n", *filled.values()))
 
 
+def compressed(value: bytes, compression: Compression, limit: int) -> bytes:
+    """Give a record as it is written to its topic.
+
+    Args:
+        value: that `encode` wrote. Anything else stays as it is.
+        compression: how it is wanted.
+        limit: bytes that its readers unpack, see `decode`. A longer one stays as it is.
+    """
+    if compression is Compression.NONE or not SHORT < len(value) <= limit or not value.startswith(_PLAIN):
+        return value
+    end = value.index(b"\n") + 1
+    return b"".join((b'{"form":%d' % COMPRESSED_FORM, value[value.index(b",") : end], pack(value[end:])))
+
+
 def lines_of(section: bytes) -> list[bytes]:
     """Cut a section into its lines, without their ends.
 
@@ -76,8 +106,12 @@ def lines_of(section: bytes) -> list[bytes]:
     return [line.removesuffix(b"\n") for line in BytesIO(section)]
 
 
-def decode(value: bytes) -> Record:
+def decode(value: bytes, limit: int = OUTBOX_LIMIT) -> Record:
     """Take a record apart.
+
+    Args:
+        value: that `encode` wrote, or `compressed` gave.
+        limit: bytes of sections that are unpacked, where it is compressed.
 
     Raises:
         LaterFormError: it is a record of a later form.
@@ -89,20 +123,32 @@ def decode(value: bytes) -> Record:
         form, sizes = header["form"], header["sections"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FormError("not a record of todoke's internal topics: it does not start with a header line") from error
-    if form not in (FORM, SPREAD_FORM):
-        if type(form) is int and form > SPREAD_FORM:
+    if form not in (FORM, SPREAD_FORM, COMPRESSED_FORM):
+        if type(form) is int and form > COMPRESSED_FORM:
             raise LaterFormError(
-                f"the record has form {form}, this version of todoke reads forms up to {SPREAD_FORM}: upgrade this"
+                f"the record has form {form}, this version of todoke reads forms up to {COMPRESSED_FORM}: upgrade this"
                 " process"
             )
         raise FormError(f"the record has form {form!r}, which no version of todoke has written")
     if not isinstance(sizes, dict) or not all(type(size) is int and size >= 0 for size in sizes.values()):
         raise FormError("the record's header does not tell the sizes of its sections")
-    sections = {}
+    total = sum(sizes.values())
     at = end + 1
+    if form == COMPRESSED_FORM:
+        value, at = _unpacked(value[at:], total, limit), 0
+    if at + total != len(value):
+        raise FormError(f"the record holds {len(value)} bytes where its header announces {at + total}")
+    sections = {}
     for name, size in sizes.items():
         sections[name] = value[at : at + size]
         at += size
-    if at != len(value):
-        raise FormError(f"the record holds {len(value)} bytes where its header announces {at}")
     return Record(header, sections)
+
+
+def _unpacked(frame: bytes, size: int, limit: int) -> bytes:
+    if size > limit:
+        raise FormError(f"the record's sections have {size} bytes, {limit} are unpacked")
+    try:
+        return unpack(frame, size)
+    except UnpackingError as error:
+        raise FormError(f"the record's sections cannot be unpacked: {error}") from error

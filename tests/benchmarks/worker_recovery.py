@@ -22,7 +22,9 @@ from aiokafka import AIOKafkaProducer
 from deploy.embedded.kafka import EmbeddedKafka
 from streams.answer import answer, found
 from streams.contracts.clock import rfc3339
-from streams.contracts.codec import FORM_HEADER, decode
+from streams.contracts.codec import compressed, decode, form_header
+from streams.contracts.compression import Compression
+from streams.contracts.topics import OUTBOX_LIMIT
 from streams.inbox import InboxRecord
 from streams.state import BEGINNING, PartitionState
 from tests.chunks import make_chunk, make_event
@@ -41,16 +43,16 @@ STEPS = {
 
 async def fill(stage: Stage, lifecycles: int) -> None:
     """Write an inbox and the outbox that answers it, with so many open lifecycles."""
-    producer = AIOKafkaProducer(
-        bootstrap_servers=stage.bootstrap_servers, compression_type="zstd", max_request_size=16_000_000, linger_ms=5
-    )
+    producer = AIOKafkaProducer(bootstrap_servers=stage.bootstrap_servers, max_request_size=16_000_000, linger_ms=5)
     await producer.start()
     now = datetime.now(UTC)
     at = rfc3339(now)
     milliseconds = round(datetime.fromisoformat(at).timestamp() * 1000)
 
     async def write(topic: str, shard: int, value: bytes) -> None:
-        await producer.send(topic, value, partition=shard, timestamp_ms=milliseconds, headers=[FORM_HEADER])
+        written = compressed(value, Compression.ZSTD, OUTBOX_LIMIT)
+        headers = [form_header(written)]
+        await producer.send(topic, written, partition=shard, timestamp_ms=milliseconds, headers=headers)
 
     try:
         for shard in range(SHARDS):

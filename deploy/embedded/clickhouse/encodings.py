@@ -1,6 +1,5 @@
 """The content encodings of HTTP, piece by piece in both directions."""
 
-import sys
 import zlib
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -9,11 +8,7 @@ import cramjam
 import lz4.frame
 
 from deploy.embedded.clickhouse.errors import ClickHouseError
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from streams.contracts.zstd import zstd
 
 
 class Encoder(Protocol):

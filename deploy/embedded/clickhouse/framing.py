@@ -6,18 +6,13 @@ without the hash and the size of its content (4 bytes each, little endian), then
 """
 
 import struct
-import sys
 from collections.abc import Iterator
 
 import lz4.block
 from clickhouse_cityhash.cityhash import CityHash128
 
 from deploy.embedded.clickhouse.errors import ClickHouseError
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from streams.contracts.zstd import zstd
 
 NONE, LZ4, ZSTD = 0x02, 0x82, 0x90
 

@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from deploy.embedded.kafka import EmbeddedKafka
 from ingest.publisher import KafkaPublisher, MemoryPublisher, Publisher
 from streams.contracts.clock import Deadline, SystemClock
+from streams.contracts.compression import Compression
 from streams.contracts.errors import PublishError
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.topics import CHUNK_LIMIT, topics
@@ -46,7 +47,9 @@ async def pair(
     await admin.start()
     await admin.create_topics([NewTopic(topic.name, SHARDS, 1)])
     await admin.close()
-    publisher = KafkaPublisher(kafka=KafkaConnection(bootstrap_servers=kafka.bootstrap_servers), topic=topic)
+    publisher = KafkaPublisher(
+        kafka=KafkaConnection(bootstrap_servers=kafka.bootstrap_servers), topic=topic, compression=Compression.ZSTD
+    )
     await publisher.start()
 
     async def in_kafka(shard: int) -> list[bytes]:

@@ -117,7 +117,12 @@ def dies_at(step: str, settings: IngestSettings, kafka: KafkaConnection, topic_p
             if step == "after sending" and b'"receipts"' in value:
                 die()
 
-    return KillingPublisher(kafka=kafka, topic=topics(topic_prefix).inbox, request_timeout=settings.kafka_timeout)
+    return KillingPublisher(
+        kafka=kafka,
+        topic=topics(topic_prefix).inbox,
+        compression=settings.compression,
+        request_timeout=settings.kafka_timeout,
+    )
 
 
 async def main(bootstrap_servers: str, prefix: str, folder: str, step: str) -> None:

@@ -11,6 +11,7 @@ import pytest_asyncio
 from deploy.embedded.kafka import EmbeddedKafka
 from ingest.role import IngestRole
 from streams.contracts.clock import Deadline, SystemClock
+from streams.contracts.codec import COMPRESSED_FORM
 from streams.contracts.errors import ConfigurationError
 from streams.contracts.sharding import shard
 from streams.contracts.topics import CHUNK_LIMIT, Topics, topics
@@ -49,7 +50,7 @@ async def test_recorded_payloads_stand_in_their_shards(role: IngestRole, kafka: 
     records = await read_inbox(kafka.bootstrap_servers, inbox)
     found: dict[str, list[dict[str, str]]] = {}
     for record in records:
-        assert record.headers == (("form", b"record/1"),)
+        assert record.headers == (("form", b"record/%d" % record.record.header["form"]),)
         for event in record.lines("events"):
             at = shard("cmc", event["type"], event["message_id"], event["recipient"], SHARDS)
             assert record.shard == at
@@ -74,6 +75,7 @@ async def test_a_flood_makes_large_chunks_and_loses_nothing(
     records = [record for record in await read_inbox(kafka.bootstrap_servers, inbox) if record.record.section("events")]
     ids = {event["id"] for record in records for event in record.lines("events")}
     assert len(ids) == made.unique
+    assert COMPRESSED_FORM in {record.record.header["form"] for record in records}
     assert made.unique / len(records) > 100  # with a chunk for each post in each shard it would be 5
 
 

@@ -10,6 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from deploy.embedded.kafka import EmbeddedKafka
 from ingest.publisher import ChunkRefusedError, KafkaPublisher
 from streams.contracts.clock import Deadline, SystemClock
+from streams.contracts.compression import Compression
 from streams.contracts.errors import PublishError
 from streams.contracts.kafka import KafkaConnection
 from streams.contracts.topics import topics
@@ -17,7 +18,7 @@ from streams.contracts.topics import topics
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 MOST = 700_000  # bytes of a batch that this topic takes
-FITS = bytes(600_000)  # so much that no two share a batch, as full chunks do not
+FITS = bytes(600_000)  # so much that no two share a batch, as full chunks do not; no record is compressed
 REFUSED = bytes(800_000)
 
 
@@ -28,7 +29,9 @@ async def publisher(kafka: EmbeddedKafka, topic_prefix: str) -> AsyncIterator[Ka
     await admin.start()
     await admin.create_topics([NewTopic(topic.name, 2, 1, topic_configs={"max.message.bytes": str(MOST)})])
     await admin.close()
-    made = KafkaPublisher(kafka=KafkaConnection(bootstrap_servers=kafka.bootstrap_servers), topic=topic)
+    made = KafkaPublisher(
+        kafka=KafkaConnection(bootstrap_servers=kafka.bootstrap_servers), topic=topic, compression=Compression.ZSTD
+    )
     await made.start()
     yield made
     await made.stop(Deadline(5, SystemClock()))

@@ -2,13 +2,29 @@
 
 import contextlib
 import json
+import os
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.contracts.codec import FORM, SPREAD_FORM, Record, decode, encode, form_header, lines_of
+from streams.contracts.codec import (
+    COMPRESSED_FORM,
+    COMPRESSED_HEADER,
+    FORM,
+    SPREAD_FORM,
+    Record,
+    compressed,
+    decode,
+    encode,
+    form_header,
+    lines_of,
+)
+from streams.contracts.compression import Compression
 from streams.contracts.errors import FormError, LaterFormError
+from streams.contracts.topics import OUTBOX_LIMIT
+from streams.contracts.zstd import zstd
 
 NAMES = st.text(min_size=1, max_size=8)
 LINES = st.lists(st.binary(max_size=40).map(lambda raw: raw.replace(b"\n", b"") + b"\n"), max_size=5).map(b"".join)
@@ -89,8 +105,8 @@ def test_what_only_looks_like_a_record_is_refused(value: bytes) -> None:
 
 
 def test_a_form_of_the_future_says_that_an_upgrade_is_due() -> None:
-    with pytest.raises(LaterFormError, match="form 3, this version of todoke reads forms up to 2: upgrade"):
-        decode(b'{"form":3,"sections":{}}\n')
+    with pytest.raises(LaterFormError, match="form 4, this version of todoke reads forms up to 3: upgrade"):
+        decode(b'{"form":4,"sections":{}}\n')
 
 
 @pytest.mark.parametrize("form", [b"0", b"-1", b"1.5", b'"1"', b"null", b"[1]", b"{}"])
@@ -107,3 +123,91 @@ def test_both_forms_are_read_and_told_to_other_tools(form: int) -> None:
 
     assert decode(value).header["form"] == form
     assert form_header(value) == ("form", f"record/{form}".encode())
+
+
+LONG = encode({"stamp": 7}, {"events": b'{"type":"delivered"}\n' * 1000, "receipts": b"{}\n"})
+NOISE = encode({}, {"events": os.urandom(50_000)})
+
+
+def short_form(value: bytes) -> bytes:
+    return compressed(value, Compression.ZSTD, OUTBOX_LIMIT)
+
+
+@given(
+    header=HEADERS, sections=st.dictionaries(NAMES, LINES, max_size=4), times=st.integers(min_value=1, max_value=200)
+)
+def test_a_compressed_record_is_read_as_the_plain_one(
+    header: dict[str, Any], sections: dict[str, bytes], times: int
+) -> None:
+    value = encode(header, {name: lines * times for name, lines in sections.items()})
+
+    assert replace_form(decode(short_form(value))) == decode(value)
+
+
+def replace_form(record: Record) -> Record:
+    return Record({**record.header, "form": FORM}, record.sections)
+
+
+@pytest.mark.parametrize("form", [FORM, SPREAD_FORM])
+def test_a_long_record_gets_short_and_keeps_its_header_readable(form: int) -> None:
+    value = encode({"stamp": 7}, decode(LONG).sections, form)
+    short = short_form(value)
+
+    assert len(short) < len(value) / 10
+    assert form_header(short) == COMPRESSED_HEADER == ("form", b"record/3")
+    head = json.loads(short.partition(b"\n")[0])
+    assert head == json.loads(value.partition(b"\n")[0]) | {"form": COMPRESSED_FORM}
+
+
+@pytest.mark.parametrize(
+    ("value", "compression", "limit"),
+    [
+        (LONG, Compression.NONE, OUTBOX_LIMIT),
+        (encode({}, {"events": b"{}\n" * 200}), Compression.ZSTD, OUTBOX_LIMIT),
+        (LONG, Compression.ZSTD, len(LONG) - 1),
+        (short_form(LONG), Compression.ZSTD, OUTBOX_LIMIT),
+        (short_form(NOISE), Compression.ZSTD, OUTBOX_LIMIT),
+        (b"no record" * 1000, Compression.ZSTD, OUTBOX_LIMIT),
+    ],
+    ids=["not wanted", "short", "too long for its readers", "compressed", "compressed noise", "no record"],
+)
+def test_others_are_written_as_they_are(value: bytes, compression: Compression, limit: int) -> None:
+    assert compressed(value, compression, limit) is value
+
+
+def test_what_cannot_get_shorter_hardly_gets_longer() -> None:
+    assert len(short_form(NOISE)) <= len(NOISE) + 32
+    assert replace_form(decode(short_form(NOISE))) == decode(NOISE)
+
+
+@given(st.integers(min_value=0, max_value=len(short_form(LONG)) - 1))
+def test_a_compressed_record_that_was_cut_short_is_refused(length: int) -> None:
+    with pytest.raises(FormError):
+        decode(short_form(LONG)[:length])
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"no frame",
+        zstd.compress(b"{}\n"),
+        zstd.compress(b"{}\n" * 3),
+        zstd.compress(b"{}\n{}\n") + b"more",
+        zstd.compress(b"{}\n") * 2,
+        zstd.compress(bytes(1 << 26)),
+        zstd.compress(b"{}\n{}\n", options={zstd.CompressionParameter.window_log: 27})[:-1],
+    ],
+    ids=["nothing", "none", "short", "long", "more", "two", "bomb", "cut"],
+)
+def test_a_frame_of_anything_else_is_refused(frame: bytes) -> None:
+    with pytest.raises(FormError, match="the record's sections cannot be unpacked"):
+        decode(b'{"form":3,"sections":{"events":6}}\n' + frame)
+
+
+def test_nothing_is_unpacked_beyond_the_limit() -> None:
+    value = short_form(LONG)
+
+    with pytest.raises(FormError, match="have 21003 bytes, 21002 are unpacked"):
+        decode(value, 21_002)
+    assert decode(value, 21_003).section("receipts") == b"{}\n"
