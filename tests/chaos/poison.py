@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from streams.contracts.zstd import zstd
+
 INBOX = "mail.inbox"
 PATIENCE_MS = 3_000
 FORMS = (
@@ -18,6 +20,8 @@ FORMS = (
     b'{"form":1,"sections":{"receipts":3}}\n{}\n',
     b'{"form":1,"sections":{"receipts":10,"events":3}}\n"no lines"\n{}\n',
     b"\xff\xfe\x00\n\n",
+    b'{"form":3,"sections":{"events":6}}\n' + zstd.compress(b"{}\n{}\n"),  # more follows, see `poison`
+    b'{"form":3,"sections":{"events":67108864}}\n' + zstd.compress(bytes(1 << 26)),
 )
 """What is not a chunk, or one whose inside is none."""
 

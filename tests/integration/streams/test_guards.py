@@ -1,6 +1,7 @@
 """What stands between the worker and wrong counts: the chain, the gap check, its own offsets, reloads."""
 
 import asyncio
+import base64
 import logging
 import os
 from datetime import UTC, datetime
@@ -16,11 +17,14 @@ from streams.answer import answer, found
 from streams.beginning import RETRY_SECONDS
 from streams.contracts.chain import Link
 from streams.contracts.clock import rfc3339
-from streams.contracts.codec import FORM_HEADER, encode
+from streams.contracts.codec import FORM_HEADER, compressed, encode
+from streams.contracts.compression import Compression
 from streams.contracts.dead_letter import Reason
 from streams.contracts.errors import ConfigurationError, StalledError
 from streams.contracts.events import Event
 from streams.contracts.sections import Outbox
+from streams.contracts.topics import CHUNK_LIMIT
+from streams.contracts.zstd import zstd
 from streams.inbox import InboxRecord
 from streams.log import Log
 from streams.quarantine import Quarantine
@@ -515,20 +519,22 @@ async def test_an_extent_that_is_told_late_is_not_taken_for_another_inbox(stage:
 
 
 async def test_what_cannot_be_read_goes_to_the_dead_letters_and_stops_nothing(stage: Stage) -> None:
-    event = make_event()
-    await stage.put(
-        [b"no record", None, encode({}, {"events": b"{}\n"}), b'{"form":1,"sections":[]}\n', make_chunk([event])]
-    )
+    event, events = make_event(), mails(0, 50)
+    short = compressed(make_chunk(events), Compression.ZSTD, CHUNK_LIMIT)
+    bomb = b'{"form":3,"sections":{"events":67108864}}\n' + zstd.compress(bytes(1 << 26))
+    unreadable = [b"no record", None, encode({}, {"events": b"{}\n"}), b'{"form":1,"sections":[]}\n', short[:-1], bomb]
+    await stage.put([*unreadable, make_chunk([event]), short])
 
     await stage.work_off()
 
     told = await stage.told()
     letters = told.rows(Outbox.DEAD_LETTERS)
     assert [(letter["offset"], letter["reason"]) for letter in letters] == [
-        (offset, Reason.CHUNK_UNREADABLE) for offset in range(4)
+        (offset, Reason.CHUNK_UNREADABLE) for offset in range(len(unreadable))
     ]
+    assert [base64.b64decode(letter["raw_base64"]) for letter in letters[-2:]] == [short[:-1], bomb]
     assert {letter["topic"] for letter in letters} == {stage.topics.inbox.name}
-    assert unique_ids(told) == once(event)
+    assert unique_ids(told) == once(event, *events)
 
 
 async def test_a_worker_that_returns_still_knows_what_it_saw(stage: Stage) -> None:
