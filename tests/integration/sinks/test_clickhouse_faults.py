@@ -129,7 +129,9 @@ async def test_a_bad_deploy_stops_the_sink_and_diverts_little(place: Place, log:
     await role.stop(Deadline(10, SystemClock()))
     letters = await tables.number("select count() from dead_letters")
     assert 7 <= letters <= 7 * 4  # of each partition
-    assert registry.get_sample_value(f"{SINK_DEAD_LETTERS.name}_total", {"sink": "clickhouse"}) == letters
+    counted = registry.get_sample_value(f"{SINK_DEAD_LETTERS.name}_total", {"sink": "clickhouse"})
+    assert counted is not None
+    assert letters <= counted <= letters + 1  # one partition stops while the other one has counted and not yet written
 
     await tables.do("alter table events drop constraint nothing")
     async with running(place.clickhouse_role(dead_letter_run=7)) as second:
