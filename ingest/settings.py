@@ -163,7 +163,7 @@ class IngestSettings(BaseModel):
     """Seconds between two looks whether Kafka answers, for readiness."""
     kafka_timeout: float = Field(default=10.0, gt=0, le=300, description="seconds")
     """Seconds after which an unanswered request to Kafka is given up and made again."""
-    compression: Compression = Field(default=Compression.ZSTD, description="of the inbox: none or zstd")
+    compression: Compression = Field(default=Compression.ZSTD, description="compression of the inbox")
     """Whether records on the inbox are compressed. The events of a chunk have much in common: a tenth of the bytes is
     left to be sent, written and read, which saves more processor time than it takes."""
     access_log: bool = False

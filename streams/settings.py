@@ -38,7 +38,7 @@ class WorkerSettings(BaseModel):
     """Whether a worker that finds the outbox of a partition empty restores from ClickHouse what it had said, so that
     resends are still recognised. It waits for ClickHouse then."""
 
-    compression: Compression = Field(default=Compression.ZSTD, description="of the outbox: none or zstd")
+    compression: Compression = Field(default=Compression.ZSTD, description="compression of the outbox")
     """Whether outbox records are compressed."""
 
     session_timeout: float = Field(default=15.0, ge=6, le=300, description="seconds, 6 to 300")
