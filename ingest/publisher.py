@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from streams.contracts.clock import Deadline
-from streams.contracts.codec import COMPRESSED_HEADER, FORM_HEADER, compressed
+from streams.contracts.codec import compressed, form_header
 from streams.contracts.compression import Compression
 from streams.contracts.errors import ConfigurationError, PublishError
 from streams.contracts.kafka import KafkaConnection
@@ -132,7 +132,7 @@ class KafkaPublisher:
         if producer is None or ended is None:
             raise PublishError("the publisher is not started, or was stopped")
         written = compressed(value, self._compression, CHUNK_LIMIT)
-        form = FORM_HEADER if written is value else COMPRESSED_HEADER
+        form = form_header(written)
         sending = asyncio.ensure_future(producer.send_and_wait(self._topic, written, partition=shard, headers=[form]))
         await asyncio.wait({sending, ended}, return_when=asyncio.FIRST_COMPLETED)
         if not sending.done():

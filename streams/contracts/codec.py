@@ -46,9 +46,6 @@ def _form_header(form: bytes) -> tuple[str, bytes]:
 FORM_HEADER = _form_header(b"%d" % FORM)
 """The Kafka record header that names the form to whoever looks at the topic with other tools."""
 
-COMPRESSED_HEADER = _form_header(b"%d" % COMPRESSED_FORM)
-"""The same of a compressed record."""
-
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -66,9 +63,10 @@ class Record:
 
 
 def form_header(value: bytes) -> tuple[str, bytes]:
-    """Give the Kafka record header of a record that `encode` wrote."""
+    """Give the Kafka record header of a record that `encode` wrote, or `compressed` gave; `FORM_HEADER` of others."""
     begin = len(b'{"form":')
-    return _form_header(value[begin : value.index(b",", begin)])
+    form = value[begin : value.find(b",", begin)]
+    return _form_header(form) if form.isdigit() else FORM_HEADER
 
 
 def encode(header: Mapping[str, Any], sections: Mapping[str, bytes], form: int = FORM) -> bytes:
@@ -94,8 +92,10 @@ def compressed(value: bytes, compression: Compression, limit: int) -> bytes:
     """
     if compression is Compression.NONE or not SHORT < len(value) <= limit or not value.startswith(_PLAIN):
         return value
-    end = value.index(b"\n") + 1
-    return b"".join((b'{"form":%d' % COMPRESSED_FORM, value[value.index(b",") : end], pack(value[end:])))
+    head, newline, sections = value.partition(b"\n")
+    if not newline:
+        return value
+    return b"".join((b'{"form":%d' % COMPRESSED_FORM, head[head.index(b",") :], newline, pack(sections)))
 
 
 def lines_of(section: bytes) -> list[bytes]:

@@ -48,7 +48,7 @@ def unpack(frame: bytes, size: int) -> bytes:
     try:
         content = unpacker.decompress(frame, size + 1)
     except zstd.ZstdError as error:
-        if "memory" in str(error):
+        if "not enough memory" in str(error):  # not: "Frame requires too much memory", which the frame decides
             raise MemoryError from error
         raise UnpackingError("it is damaged") from error
     if not unpacker.eof or unpacker.unused_data or len(content) != size:

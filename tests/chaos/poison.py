@@ -22,6 +22,7 @@ FORMS = (
     b"\xff\xfe\x00\n\n",
     b'{"form":3,"sections":{"events":6}}\n' + zstd.compress(b"{}\n{}\n"),  # more follows, see `poison`
     b'{"form":3,"sections":{"events":67108864}}\n' + zstd.compress(bytes(1 << 26)),
+    b'{"form":3,"sections":{"events":6}}\n' + bytes.fromhex("28b52ffd00780100007b7d0a"),  # of a window of 32 MB
 )
 """What is not a chunk, or one whose inside is none."""
 

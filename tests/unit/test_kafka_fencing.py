@@ -20,6 +20,8 @@ ACTIVE = (
     "2026-11-27T22:10:08.715Z INFO  o.a.k.c.QuorumController [QuorumController id=1] Becoming the active controller at"
 )
 
+STARTED = "2026-11-27T22:10:09.015Z INFO  o.a.k.s.KafkaRaftServer [KafkaRaftServer nodeId=1] Kafka Server started"
+
 
 @pytest.mark.parametrize(
     ("lines", "expected"),
@@ -38,7 +40,9 @@ ACTIVE = (
 def test_tells_whether_a_broker_counts_as_alive(tmp_path: Path, lines: list[str], *, expected: bool) -> None:
     log = tmp_path / "controller.log"
     log.write_text("\n".join(lines))
+    assert not takes_none_for_alive(log), "it has not started yet"
 
+    log.write_text("\n".join([*lines, STARTED]))
     assert takes_none_for_alive(log) is expected
 
 

@@ -522,7 +522,11 @@ async def test_what_cannot_be_read_goes_to_the_dead_letters_and_stops_nothing(st
     event, events = make_event(), mails(0, 50)
     short = compressed(make_chunk(events), Compression.ZSTD, CHUNK_LIMIT)
     bomb = b'{"form":3,"sections":{"events":67108864}}\n' + zstd.compress(bytes(1 << 26))
-    unreadable = [b"no record", None, encode({}, {"events": b"{}\n"}), b'{"form":1,"sections":[]}\n', short[:-1], bomb]
+    window = b'{"form":3,"sections":{"events":6}}\n' + bytes.fromhex("28b52ffd00783100007b7d0a7b7d0a")  # of 32 MB
+    unreadable = [
+        *(b"no record", None, encode({}, {"events": b"{}\n"}), b'{"form":1,"sections":[]}\n'),
+        *(window, short[:-1], bomb),
+    ]
     await stage.put([*unreadable, make_chunk([event]), short])
 
     await stage.work_off()
