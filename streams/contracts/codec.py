@@ -64,9 +64,8 @@ class Record:
 
 def form_header(value: bytes) -> tuple[str, bytes]:
     """Give the Kafka record header of a record that `encode` wrote, or `compressed` gave; `FORM_HEADER` of others."""
-    begin = len(b'{"form":')
-    form = value[begin : value.find(b",", begin)]
-    return _form_header(form) if form.isdigit() else FORM_HEADER
+    known = (form for form in (FORM, SPREAD_FORM, COMPRESSED_FORM) if value.startswith(b'{"form":%d,' % form))
+    return _form_header(b"%d" % next(known, FORM))
 
 
 def encode(header: Mapping[str, Any], sections: Mapping[str, bytes], form: int = FORM) -> bytes:
