@@ -72,12 +72,13 @@ def encode(header: Mapping[str, Any], sections: Mapping[str, bytes], form: int =
     """Write a record. Empty sections are left out.
 
     Args:
-        header: anything JSON; ``form`` and ``sections`` are added.
+        header: anything JSON; ``form`` and ``sections`` are added, or replaced where it was another record's.
         sections: newline-delimited JSON, every line ended by a newline.
         form: what a reader must know to read it.
     """
     filled = {name: lines for name, lines in sections.items() if lines}
-    head = {"form": form, **header, "sections": {name: len(lines) for name, lines in filled.items()}}
+    sizes = {name: len(lines) for name, lines in filled.items()}
+    head = {"form": form} | dict(header) | {"form": form, "sections": sizes}
     return b"".join((json.dumps(head, separators=(",", ":")).encode(), b"\n", *filled.values()))
 
 

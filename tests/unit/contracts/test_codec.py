@@ -143,6 +143,12 @@ def test_a_compressed_record_is_read_as_the_plain_one(
     assert replace_form(decode(short_form(value))) == decode(value)
 
 
+def test_a_record_that_was_read_is_written_as_it_was() -> None:
+    record = decode(short_form(LONG))
+
+    assert encode(record.header, record.sections) == LONG
+
+
 def replace_form(record: Record) -> Record:
     return Record({**record.header, "form": FORM}, record.sections)
 
