@@ -39,11 +39,7 @@ SHORT = 1000
 _PLAIN = (b'{"form":%d,' % FORM, b'{"form":%d,' % SPREAD_FORM)
 
 
-def _form_header(form: bytes) -> tuple[str, bytes]:
-    return ("form", b"record/" + form)
-
-
-FORM_HEADER = _form_header(b"%d" % FORM)
+FORM_HEADER = ("form", b"record/%d" % FORM)
 """The Kafka record header that names the form to whoever looks at the topic with other tools."""
 
 
@@ -64,8 +60,8 @@ class Record:
 
 def form_header(value: bytes) -> tuple[str, bytes]:
     """Give the Kafka record header of a record that `encode` wrote, or `compressed` gave; `FORM_HEADER` of others."""
-    known = (form for form in (FORM, SPREAD_FORM, COMPRESSED_FORM) if value.startswith(b'{"form":%d,' % form))
-    return _form_header(b"%d" % next(known, FORM))
+    forms = (form for form in (FORM, SPREAD_FORM, COMPRESSED_FORM) if value.startswith(b'{"form":%d,' % form))
+    return next((("form", b"record/%d" % form) for form in forms), FORM_HEADER)
 
 
 def encode(header: Mapping[str, Any], sections: Mapping[str, bytes], form: int = FORM) -> bytes:

@@ -91,6 +91,8 @@ def server_properties(*, port: int, controller_port: int) -> dict[str, str]:
 def controller_properties(properties: Mapping[str, str]) -> dict[str, str]:
     """Describe the controller of that node alone, which soon takes a broker that it does not hear of for gone.
 
+    It writes that down at once, since it is ended as soon as it has logged it.
+
     Args:
         properties: of the whole node.
     """

@@ -7,6 +7,9 @@ import pytest
 from deploy.dead_letters import Letter
 from deploy.rereading import Rereading, reread
 from ingest.settings import ProviderName, SourceSettings
+from streams.contracts.codec import compressed
+from streams.contracts.compression import Compression
+from streams.contracts.topics import CHUNK_LIMIT, OUTBOX_LIMIT
 from tests.chunks import make_chunk, make_event
 
 SOURCES = {
@@ -118,3 +121,13 @@ def test_a_whole_record_that_can_be_read_now_goes_back_as_it_is() -> None:
 
     assert read(record, source="", reason="chunk_unreadable").record == record
     assert read(b'{"form":99}\n', source="", reason="chunk_unreadable").record is None
+
+
+def test_a_compressed_record_goes_back_as_it_is_only_if_the_worker_can_read_it() -> None:
+    short, long = (
+        compressed(make_chunk([make_event()] * times), Compression.ZSTD, OUTBOX_LIMIT) for times in (50, 5000)
+    )
+
+    assert read(short, source="", reason="chunk_unreadable").record == short
+    assert compressed(short, Compression.ZSTD, CHUNK_LIMIT) is short, "the publisher writes it as it stands"
+    assert read(long, source="", reason="chunk_unreadable").record is None
