@@ -3,6 +3,7 @@
 import errno
 import random
 import socket
+from collections.abc import Collection
 
 from streams.contracts.errors import ConfigurationError
 
@@ -12,15 +13,19 @@ connections, so that none of those can take a picked port before the process tha
 TRIES = 200
 
 
-def free_port(host: str = "127.0.0.1") -> int:
+def free_port(host: str = "127.0.0.1", *, besides: Collection[int] = ()) -> int:
     """Pick a port that nobody listens on.
+
+    Args:
+        host: where one will listen.
+        besides: ports that are meant for others, who do not listen on them yet.
 
     Raises:
         ConfigurationError: none was found.
     """
     for _ in range(TRIES):
         port = random.randint(LOWEST, HIGHEST)  # noqa: S311 - any port will do, guessing it harms nobody
-        if is_free(host, port):
+        if port not in besides and is_free(host, port):
             return port
     raise ConfigurationError(f"no free port between {LOWEST} and {HIGHEST} on {host}: name one instead of 0")
 
@@ -41,14 +46,26 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def chosen_port(host: str, wanted: int, *, purpose: str, flag: str) -> int:
+def chosen_port(host: str, wanted: int, *, purpose: str, flag: str, besides: Collection[int] = ()) -> int:
     """Take the port that was asked for, or pick one for 0.
 
+    Args:
+        host: where one will listen.
+        wanted: the port, or 0.
+        purpose: what it is for, in words.
+        flag: the option that names it.
+        besides: ports that are meant for others, who do not listen on them yet.
+
     Raises:
-        ConfigurationError: it is in use.
+        ConfigurationError: it is in use, or meant for another.
     """
     if wanted == 0:
-        return free_port(host)
+        return free_port(host, besides=besides)
+    if wanted in besides:
+        raise ConfigurationError(
+            f"port {wanted}, wanted for {purpose}, is wanted for another part of todoke as well: choose another with "
+            f"{flag} PORT ({flag} 0 picks a free one)"
+        )
     if not is_free(host, wanted):
         raise ConfigurationError(
             f"port {wanted} on {host}, wanted for {purpose}, is in use by another program (or needs more rights): stop "

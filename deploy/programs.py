@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -61,14 +61,18 @@ class Ports:
         """Take the ports that the settings name, or pick some.
 
         Raises:
-            ConfigurationError: one of them is in use.
+            ConfigurationError: one of them is in use, or named twice.
         """
         local, ingest = settings.local, settings.ingest
-        return cls(
-            http=chosen_port(ingest.host, ingest.port, purpose="webhooks", flag="--http-port"),
-            kafka=chosen_port(LOOPBACK, local.kafka_port, purpose="Kafka", flag="--kafka-port"),
-            clickhouse=chosen_port(LOOPBACK, local.clickhouse_port, purpose="ClickHouse", flag="--clickhouse-port"),
+        ways = (
+            ("http", ingest.host, ingest.port, "webhooks"),
+            ("kafka", LOOPBACK, local.kafka_port, "Kafka"),
+            ("clickhouse", LOOPBACK, local.clickhouse_port, "ClickHouse"),
         )
+        found: dict[str, int] = {}
+        for name, host, wanted, purpose in sorted(ways, key=lambda way: way[2] == 0):  # what is picked comes last
+            found[name] = chosen_port(host, wanted, purpose=purpose, flag=f"--{name}-port", besides=found.values())
+        return cls(**found)
 
 
 class Programs:
@@ -176,7 +180,9 @@ class Programs:
 
     def _role(self, name: str, command: Sequence[str], settings: Mapping[str, Any] | None = None) -> Launch:
         """Start a role with an admin port of its own, another one each time, in case the last one was taken since."""
-        self.admin_ports[name] = port = free_port(LOOPBACK)
+        # Were it the one of a role that does not listen yet, that role would be taken for ready: it is asked there.
+        others = {*astuple(self.ports), *self.admin_ports.values()}
+        self.admin_ports[name] = port = free_port(LOOPBACK, besides=others)
         return self._served(command, LOOPBACK, port, {"admin.host": LOOPBACK, "admin.port": port, **(settings or {})})
 
     def _served(

@@ -25,6 +25,12 @@ def command(invocation: Invocation, *, port: int) -> int:
     environment = invocation.environment(own=True)
     invocation.start_logging(environment, "kafka")
     folder: Path = invocation.data / "kafka"
-    heap = environment.settings.local.kafka_heap
-    running = Running(name="kafka", stop_deadline=environment.settings.stop.deadline, admin=None)
-    return run_role(lambda: EmbeddedRole("Kafka", EmbeddedKafka(data=folder, port=port, heap=heap)), running)
+    settings = environment.settings
+    broker = EmbeddedKafka(
+        data=folder,
+        port=port,
+        heap=settings.local.kafka_heap,
+        reserved={settings.ingest.port, settings.clickhouse.port},  # which start later
+    )
+    running = Running(name="kafka", stop_deadline=settings.stop.deadline, admin=None)
+    return run_role(lambda: EmbeddedRole("Kafka", broker), running)

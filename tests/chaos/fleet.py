@@ -79,7 +79,8 @@ class Fleet:
         self.overdue: list[str] = []
         self._todoke = todoke
         self._config = config
-        self._kafka_port, self._clickhouse_port = free_port(), free_port()
+        self._ports: set[int] = set()
+        self._kafka_port, self._clickhouse_port = self._pick_port(), self._pick_port()
         self._members: dict[str, _Member] = {}
         self._stopping = False
         self._running = False
@@ -94,7 +95,12 @@ class Fleet:
         }
         self._clocks: dict[str, Clock] = {}
         self._with_clocks = with_clocks
-        self._ingest_ports = {name: free_port() for name in self._roles if name.startswith("ingest")}
+        self._ingest_ports = {name: self._pick_port() for name in self._roles if name.startswith("ingest")}
+
+    def _pick_port(self) -> int:
+        port = free_port(besides=self._ports)
+        self._ports.add(port)
+        return port
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -183,7 +189,7 @@ class Fleet:
             port = self._ingest_ports[name]
             env["TODOKE_INGEST__JOURNAL"] = str(self.data / "journal" / number)
             return ["ingest", "--port", str(port)], port, env
-        port = free_port()
+        port = self._pick_port()
         command = {"worker": ["worker"], "sink-clickhouse": ["sink", "clickhouse"], "sink-topics": ["sink", "topics"]}
         section = {"worker": "WORKER", "sink-clickhouse": "SINK__CLICKHOUSE", "sink-topics": "SINK__TOPICS"}
         env[f"TODOKE_{section[kind]}__INSTANCE"] = number

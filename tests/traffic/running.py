@@ -44,7 +44,9 @@ class RunningPipeline:
         self.todoke = todoke
         self.overdue: list[str] = []
         self._config = config
-        self._ports = {name: free_port() for name in ("http", "kafka", "clickhouse")}
+        self._ports: dict[str, int] = {}
+        for name in ("http", "kafka", "clickhouse"):
+            self._ports[name] = free_port(besides=self._ports.values())
         self._process: asyncio.subprocess.Process | None = None
 
     @property

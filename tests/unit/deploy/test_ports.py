@@ -21,3 +21,13 @@ def test_zero_picks_a_port_that_can_be_listened_on() -> None:
 
     with socket.create_server(("127.0.0.1", port)):
         assert free_port() != port
+
+
+def test_a_port_that_is_meant_for_another_is_not_picked(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setattr("deploy.ports.LOWEST", port)
+    monkeypatch.setattr("deploy.ports.HIGHEST", port)
+
+    assert free_port() == port
+    with pytest.raises(ConfigurationError, match="no free port"):
+        free_port(besides=[port])
