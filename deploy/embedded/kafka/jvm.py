@@ -41,6 +41,10 @@ def broker_command(
     return [
         *_java(class_path, temporary),
         *archive,
+        # Java compiles what was called often. Much of a broker is called once a request, and where records are large
+        # requests are few: with Java's own thresholds it still interpreted a fifth of its time. A twentieth of them
+        # takes a fifth off its processor time in the benchmark, for 35 MB and 0.2 s of its start.
+        "-XX:CompileThresholdScaling=0.05",
         f"-Xmx{heap}",
         f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
         f"-Dtodoke.log={log}",
