@@ -6,7 +6,7 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Value]):
-    """Values by key, each kept for a number of hours after it was last put.
+    """Values by key, each kept for a number of hours after it was last put, and for less than an hour more.
 
     The order of a dict is the order of putting, and a marker (the hour as a number, which no key is) stands before what
     was put in that hour; so keeping track costs nothing per value, and forgetting is done once an hour.
@@ -40,7 +40,7 @@ class Recent(Generic[Value]):
         self._hour = hour
         self._entries[hour] = None
         self._markers += 1
-        self._forget(before=hour - self._hours + 1)
+        self._forget(before=hour - self._hours)
 
     def _forget(self, before: int) -> None:
         expired: list[str | int] = []

@@ -16,7 +16,7 @@ from tests.chunks import make_chunk, make_event, rows
     st.integers(1, 5),
     st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 12)) | st.integers(0, 12), max_size=40),
 )
-def test_a_value_is_kept_for_its_hours_and_not_longer(horizon: int, steps: list[tuple[str, int] | int]) -> None:
+def test_a_value_is_kept_for_its_hours_and_no_full_one_longer(horizon: int, steps: list[tuple[str, int] | int]) -> None:
     recent: Recent[int] = Recent(horizon)
     put_at: dict[str, tuple[int, int]] = {}
     now = 0
@@ -29,7 +29,7 @@ def test_a_value_is_kept_for_its_hours_and_not_longer(horizon: int, steps: list[
             key, value = step
             recent.put(key, value)
             put_at[key] = (now, value)
-        kept = {key: value for key, (hour, value) in put_at.items() if now - hour < horizon}
+        kept = {key: value for key, (hour, value) in put_at.items() if now - hour <= horizon}
         assert {key: recent.get(key) for key in "abcd" if key in recent} == kept
         assert len(recent) == len(kept)
         put_at = {key: put_at[key] for key in kept}
@@ -56,15 +56,16 @@ def test_a_resend_is_recognised_within_the_horizon_by_the_time_of_the_stream() -
     state = PartitionState(horizon_hours=48)
     values = fold(
         [
-            ("2026-03-02T00:10:00.000Z", chunk),
-            ("2026-03-03T23:50:00.000Z", chunk),
-            ("2026-03-04T00:50:00.000Z", make_chunk()),
+            ("2026-03-02T00:50:00.000Z", chunk),
+            ("2026-03-04T00:10:00.000Z", chunk),
             ("2026-03-04T00:50:00.000Z", chunk),
+            ("2026-03-04T01:00:00.000Z", make_chunk()),
+            ("2026-03-04T01:00:00.000Z", chunk),
         ],
         state,
     )
     unique = [len(rows(value, Outbox.EVENTS)) for value in values[1:]]
-    assert unique == [2, 0, 0, 2], "with the hour it was forgotten, and not earlier"
+    assert unique == [2, 0, 0, 0, 2], "it is forgotten with an hour, once the horizon is over"
 
 
 def test_a_record_that_does_not_count_changes_nothing() -> None:
