@@ -54,18 +54,13 @@ def chosen_port(host: str, wanted: int, *, purpose: str, flag: str, besides: Col
         wanted: the port, or 0.
         purpose: what it is for, in words.
         flag: the option that names it.
-        besides: ports that are meant for others, who do not listen on them yet.
+        besides: ports that are not picked, since they are meant for others who do not listen on them yet.
 
     Raises:
-        ConfigurationError: it is in use, or meant for another.
+        ConfigurationError: it is in use.
     """
     if wanted == 0:
         return free_port(host, besides=besides)
-    if wanted in besides:
-        raise ConfigurationError(
-            f"port {wanted}, wanted for {purpose}, is wanted for another part of todoke as well: choose another with "
-            f"{flag} PORT ({flag} 0 picks a free one)"
-        )
     if not is_free(host, wanted):
         raise ConfigurationError(
             f"port {wanted} on {host}, wanted for {purpose}, is in use by another program (or needs more rights): stop "

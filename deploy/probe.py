@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 
+import psutil
+
 
 async def http_status(host: str, port: int, path: str, *, patience: float = 2.0) -> int | None:
     """Tell the status with which a server answers a GET; ``None`` where nobody answers."""
@@ -33,3 +35,19 @@ async def listens(host: str, port: int, *, patience: float = 2.0) -> bool:
     with contextlib.suppress(OSError):
         await writer.wait_closed()
     return True
+
+
+def listens_itself(pid: int, port: int) -> bool:
+    """Tell whether a process, or one that it started, is the one that takes connections at a port.
+
+    True also where the system does not let itself be asked.
+    """
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        connections = [connection for member in family for connection in member.net_connections("tcp")]
+    except psutil.AccessDenied:
+        return True
+    except psutil.NoSuchProcess:
+        return False
+    return any(found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in connections)

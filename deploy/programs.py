@@ -5,14 +5,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from enum import StrEnum
 from functools import partial
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deploy.environment import for_child
 from deploy.ports import chosen_port, free_port
 from deploy.probe import http_status, listens
 from deploy.settings import Settings
 from deploy.supervisor import Launch
+from streams.contracts.errors import ConfigurationError
 
 LOOPBACK = "127.0.0.1"
 AUDITED = "1d"
@@ -64,15 +66,42 @@ class Ports:
             ConfigurationError: one of them is in use, or named twice.
         """
         local, ingest = settings.local, settings.ingest
-        ways = (
-            ("http", ingest.host, ingest.port, "webhooks"),
-            ("kafka", LOOPBACK, local.kafka_port, "Kafka"),
-            ("clickhouse", LOOPBACK, local.clickhouse_port, "ClickHouse"),
+        wishes = (
+            _Wish("http", ingest.host, ingest.port, "webhooks"),
+            _Wish("kafka", LOOPBACK, local.kafka_port, "Kafka"),
+            _Wish("clickhouse", LOOPBACK, local.clickhouse_port, "ClickHouse"),
         )
+        for one, other in combinations(wishes, 2):
+            if one.excludes(other):
+                raise ConfigurationError(
+                    f"port {one.port} is named for {one.purpose} and for {other.purpose}: choose another for one of "
+                    f"them, {one.flag} or {other.flag} (0 picks a free one)"
+                )
+        taken = {wish.port for wish in wishes}
         found: dict[str, int] = {}
-        for name, host, wanted, purpose in sorted(ways, key=lambda way: way[2] == 0):  # what is picked comes last
-            found[name] = chosen_port(host, wanted, purpose=purpose, flag=f"--{name}-port", besides=found.values())
+        for wish in wishes:
+            port = chosen_port(wish.host, wish.port, purpose=wish.purpose, flag=wish.flag, besides=taken)
+            found[wish.name] = port
+            taken.add(port)
         return cls(**found)
+
+
+class _Wish(NamedTuple):
+    """A port that the settings ask for, or 0."""
+
+    name: str
+    host: str
+    port: int
+    purpose: str
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name}-port"
+
+    def excludes(self, other: "_Wish") -> bool:
+        """Tell whether only one of the two can be listened on."""
+        meets = self.host == other.host or not EVERYWHERE.isdisjoint((self.host, other.host))
+        return bool(self.port) and self.port == other.port and meets
 
 
 class Programs:
@@ -95,12 +124,16 @@ class Programs:
         self.settings = settings.model_copy(update={"kafka": kafka, "topics": topics, "clickhouse": clickhouse})
         """What the user gave, with the addresses of this pipeline's own Kafka and ClickHouse."""
         self.ports = ports
-        self.admin_ports: dict[str, int] = {}
-        """Where each role serves its health and metrics, as of its last start."""
+        self._picked: dict[str, int] = {}
         self._file = file
         self._data = data
         host = settings.ingest.host
         self._ingest_host = LOOPBACK if host in EVERYWHERE else host
+
+    @property
+    def admin_ports(self) -> dict[str, int]:
+        """Where each role serves its health and metrics, as of its last start."""
+        return {name: port for name, port in self._picked.items() if name != Kind.KAFKA}
 
     @property
     def http(self) -> str:
@@ -156,13 +189,15 @@ class Programs:
         return [name for name, program in self.all().items() if program.kind in kinds]
 
     def _kafka(self) -> Launch:
-        command = ("kafka", "--data", str(self._data), "--port", str(self.ports.kafka))
-        return self._launch(command, ready=partial(listens, LOOPBACK, self.ports.kafka))
+        port = self.ports.kafka
+        controller = ("--controller-port", str(self._pick(Kind.KAFKA)))
+        command = ("kafka", "--data", str(self._data), "--port", str(port), *controller)
+        return self._launch(command, port=port, ready=partial(listens, LOOPBACK, port))
 
     def _clickhouse(self) -> Launch:
         command = ("clickhouse", "--data", str(self._data), "--port", str(self.ports.clickhouse))
         answers = partial(_says_ok, LOOPBACK, self.ports.clickhouse, "/ping")
-        return self._launch(command, ready=answers, alive=answers)
+        return self._launch(command, port=self.ports.clickhouse, ready=answers, alive=answers)
 
     def _ingest(self) -> Launch:
         settings = {"ingest.journal": str(journal_folder(self.settings, self._data))}
@@ -179,11 +214,17 @@ class Programs:
         return self._role(name, command, {f"{section}.instance": instance})
 
     def _role(self, name: str, command: Sequence[str], settings: Mapping[str, Any] | None = None) -> Launch:
-        """Start a role with an admin port of its own, another one each time, in case the last one was taken since."""
-        # Were it the one of a role that does not listen yet, that role would be taken for ready: it is asked there.
-        others = {*astuple(self.ports), *self.admin_ports.values()}
-        self.admin_ports[name] = port = free_port(LOOPBACK, besides=others)
+        """Start a role with an admin port of its own."""
+        port = self._pick(name)
         return self._served(command, LOOPBACK, port, {"admin.host": LOOPBACK, "admin.port": port, **(settings or {})})
+
+    def _pick(self, name: str) -> int:
+        """Pick a port for a program that is none of the others', whether they listen already or not.
+
+        Another one at each start, in case somebody has taken the last one since.
+        """
+        self._picked[name] = port = free_port(LOOPBACK, besides={*astuple(self.ports), *self._picked.values()})
+        return port
 
     def _served(
         self, command: Sequence[str], host: str, port: int, settings: Mapping[str, Any] | None = None
@@ -191,6 +232,7 @@ class Programs:
         return self._launch(
             command,
             settings,
+            port=port,
             ready=partial(_says_ok, host, port, "/readyz"),
             alive=partial(_says_ok, host, port, "/healthz"),
         )
@@ -200,6 +242,7 @@ class Programs:
         command: Sequence[str],
         settings: Mapping[str, Any] | None = None,
         *,
+        port: int,
         ready: Callable[[], Awaitable[bool]],
         alive: Callable[[], Awaitable[bool]] | None = None,
     ) -> Launch:
@@ -210,7 +253,7 @@ class Programs:
         variables["TODOKE_DATA"] = str(self._data)
         if self._file is not None:
             variables["TODOKE_CONFIG"] = str(self._file.absolute())
-        return Launch(argv=argv, env=variables, ready=ready, alive=alive)
+        return Launch(argv=argv, env=variables, port=port, ready=ready, alive=alive)
 
 
 def _numbered(name: str, slot: int) -> str:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from deploy.embedded.child import start_child
 from deploy.exit import Exit, GaveUpError
+from deploy.probe import listens_itself
 from streams.contracts.clock import Clock, Deadline
 from streams.contracts.errors import ConfigurationError, TodokeError
 
@@ -50,6 +51,8 @@ class Launch:
     env: Mapping[str, str]
     ready: Callable[[], Awaitable[bool]]
     """Asks the running program whether it does its work; must not raise."""
+    port: int | None = None
+    """Where it is asked. Who answers there may be another program, as long as this one does not listen there itself."""
     alive: Callable[[], Awaitable[bool]] | None = None
     """Asks it for a sign of life, once it has been ready; must not raise. ``None`` for a program that gives none."""
 
@@ -230,7 +233,7 @@ class Child:
         if self._stopping.is_set():  # `stop` found no process to tell; this one has done nothing yet
             _tell(process, signal.SIGKILL)
         self._changed()
-        probing = asyncio.create_task(self._probe(launch))
+        probing = asyncio.create_task(self._probe(launch, process.pid))
         try:
             await self._pass_on(process)
             return await process.wait()
@@ -240,8 +243,8 @@ class Child:
                 _tell(process, signal.SIGKILL)
             self._changed()
 
-    async def _probe(self, launch: Launch) -> None:
-        while not await launch.ready():  # noqa: ASYNC110 - another process's state raises no event here
+    async def _probe(self, launch: Launch, pid: int) -> None:
+        while not await _is_ready(launch, pid):  # noqa: ASYNC110 - another process's state raises no event here
             await asyncio.sleep(PROBE_PAUSE)
         self._ready.set()
         self._has_worked = True
@@ -278,6 +281,10 @@ class Child:
 
     def _words(self) -> str:
         return "".join(f"\n    {self.name} | {line}" for line in self._last_lines)
+
+
+async def _is_ready(launch: Launch, pid: int) -> bool:
+    return await launch.ready() and (launch.port is None or listens_itself(pid, launch.port))
 
 
 def _tell(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -12,8 +12,11 @@ from deploy.roles import Running, run_role
 
 @click.command("kafka")
 @click.option("--port", type=click.IntRange(0, 65535), default=9092, show_default=True, help="0 picks a free one.")
+@click.option(
+    "--controller-port", type=click.IntRange(0, 65535), default=0, help="For Kafka itself.  [default: a free one]"
+)
 @common_options
-def command(invocation: Invocation, *, port: int) -> int:
+def command(invocation: Invocation, *, port: int, controller_port: int) -> int:
     r"""Run Apache Kafka alone on this machine, on loopback, with its data below the data folder.
 
     `todoke up` runs it this way; use it alone for other things than todoke's own.
@@ -26,11 +29,6 @@ def command(invocation: Invocation, *, port: int) -> int:
     invocation.start_logging(environment, "kafka")
     folder: Path = invocation.data / "kafka"
     settings = environment.settings
-    broker = EmbeddedKafka(
-        data=folder,
-        port=port,
-        heap=settings.local.kafka_heap,
-        reserved={settings.ingest.port, settings.clickhouse.port},  # which start later
-    )
+    broker = EmbeddedKafka(data=folder, port=port, heap=settings.local.kafka_heap, controller_port=controller_port)
     running = Running(name="kafka", stop_deadline=settings.stop.deadline, admin=None)
     return run_role(lambda: EmbeddedRole("Kafka", broker), running)

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from signal import SIGTERM
 
@@ -53,7 +53,7 @@ class EmbeddedKafka(ServerProcess):
         progress: Callable[[Progress], None] | None = None,
         archive_to: Path | None = None,
         room: int = NEEDED,
-        reserved: Collection[int] = (),
+        controller_port: int = 0,
     ) -> None:
         """Describe the broker; nothing happens before ``start``.
 
@@ -69,7 +69,7 @@ class EmbeddedKafka(ServerProcess):
             archive_to: file that Java writes the classes to when the broker ends; None takes them from the archive of
                 the cache folder, if there is one.
             room: bytes that must be free on the folder's disk at the start.
-            reserved: ports not to be picked, since others will listen there.
+            controller_port: where its own controller listens; 0 picks one that is free, at each start.
 
         Raises:
             ConfigurationError: the heap cannot be worked with.
@@ -83,7 +83,7 @@ class EmbeddedKafka(ServerProcess):
         self._progress = progress
         self._archive_to = archive_to
         self._room = room
-        self._reserved = reserved
+        self._controller_port = controller_port
         self._log_began_at = 0
 
     @property
@@ -153,8 +153,8 @@ class EmbeddedKafka(ServerProcess):
                 raise PortInUseError(self.name, LOOPBACK, wanted)
             logger.warning("Port %d, where Kafka was last, is in use; it takes another", wanted)
             wanted = 0
-        self._port = wanted or free_port(LOOPBACK, besides=self._reserved)
-        controller_port = free_port(LOOPBACK, besides={self._port, *self._reserved})
+        self._port = wanted or free_port(LOOPBACK)
+        controller_port = self._controller_port or free_port(LOOPBACK, besides={self._port})
         properties = server_properties(port=self._port, controller_port=controller_port)
         self._folder.properties.write_text(render(properties), encoding="ascii")
         self._folder.controller_properties.write_text(render(controller_properties(properties)), encoding="ascii")

@@ -31,7 +31,9 @@ LOGGING = "Configuration:\n  Loggers:\n    Root:\n      level: ERROR\n"
 
 def variables(data: Path) -> dict[str, str]:
     """Give what the image is told, with ports and a folder of this machine."""
-    ports = {port: str(free_port()) for port in ("9092", "9093", "19092")}
+    ports: dict[str, str] = {}
+    for port in ("9092", "9093", "19092"):
+        ports[port] = str(free_port(besides=[int(taken) for taken in ports.values()]))
     told = {name: value for name, value in VARIABLES.items() if name.startswith("KAFKA_") or name == "CLUSTER_ID"}
     for name, value in told.items():
         here = value.replace("kafka:", "127.0.0.1:")

@@ -8,10 +8,11 @@ from deploy.settings import Settings
 from streams.contracts.errors import ConfigurationError
 
 
-def settings(*, http: int = 0, kafka: int = 0, clickhouse: int = 0) -> Settings:
-    return Settings.model_validate(
-        {"ingest": {"port": http}, "local": {"kafka_port": kafka, "clickhouse_port": clickhouse}}
-    )
+def settings(
+    *, host: str = LOOPBACK, http: int = 0, kafka: int = 0, clickhouse: int = 0, workers: int = 1, sinks: int = 1
+) -> Settings:
+    local = {"kafka_port": kafka, "clickhouse_port": clickhouse, "workers": workers, "sinks": sinks}
+    return Settings.model_validate({"ingest": {"host": host, "port": http}, "local": local})
 
 
 def few_ports(monkeypatch: pytest.MonkeyPatch, number: int) -> range:
@@ -24,20 +25,18 @@ def few_ports(monkeypatch: pytest.MonkeyPatch, number: int) -> range:
     return range(lowest, lowest + number)
 
 
-def test_no_two_of_the_picked_ports_are_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    ports = few_ports(monkeypatch, 3)
+def test_a_port_is_not_picked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_ports(monkeypatch, 2)
 
-    picked = Ports.chosen(settings())
+    with pytest.raises(ConfigurationError, match="no free port"):
+        Ports.chosen(settings())
 
-    assert {picked.http, picked.kafka, picked.clickhouse} == set(ports)
 
+def test_a_port_that_is_named_is_not_picked_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = few_ports(monkeypatch, 1)
 
-def test_a_picked_port_is_none_that_was_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    ports = few_ports(monkeypatch, 2)
-
-    picked = Ports.chosen(settings(clickhouse=ports[0], kafka=9092))
-
-    assert picked.http == ports[1]
+    with pytest.raises(ConfigurationError, match="no free port"):
+        Ports.chosen(settings(clickhouse=port))
 
 
 def test_a_port_named_twice_is_refused() -> None:
@@ -46,19 +45,27 @@ def test_a_port_named_twice_is_refused() -> None:
     with pytest.raises(ConfigurationError) as raised:
         Ports.chosen(settings(http=port, clickhouse=port))
 
-    assert f"port {port}, wanted for ClickHouse, is wanted for another part of todoke as well" in str(raised.value)
-    assert "--clickhouse-port" in str(raised.value)
+    assert f"port {port} is named for webhooks and for ClickHouse" in str(raised.value)
+    assert "--http-port or --clickhouse-port" in str(raised.value)
 
 
-def test_a_role_that_starts_first_gets_the_port_of_none_that_starts_later(
+def test_one_port_of_two_addresses_is_two_ports() -> None:
+    port = free_port()
+
+    chosen = Ports.chosen(settings(host="127.0.0.2", http=port, kafka=port))
+
+    assert (chosen.http, chosen.kafka) == (port, port)
+
+
+def test_a_program_that_starts_first_gets_the_port_of_none_that_starts_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ports = few_ports(monkeypatch, 7)
-    programs = Programs(
-        settings=settings(), file=None, data=tmp_path, ports=Ports(http=ports[0], kafka=ports[1], clickhouse=ports[2])
-    )
+    ports = few_ports(monkeypatch, 11)
+    clients = Ports(http=ports[0], kafka=ports[1], clickhouse=ports[2])
+    programs = Programs(settings=settings(workers=2, sinks=2), file=None, data=tmp_path, ports=clients)
+    launches = [program.launch for program in programs.all().values()]
 
-    for program in programs.all().values():
-        program.launch()
+    argv = [argument for launch in launches for argument in launch().argv]
 
-    assert set(programs.admin_ports.values()) == set(ports[3:])
+    controller = int(argv[argv.index("--controller-port") + 1])
+    assert {controller, *programs.admin_ports.values()} == set(ports[3:])

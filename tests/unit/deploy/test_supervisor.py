@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import psutil
 import pytest
 
 from deploy.exit import Exit, exit_code
+from deploy.ports import free_port, is_free
 from deploy.supervisor import Child, ChildFailedError, ChildGivenUpError, Launch, Policy
 from streams.contracts.clock import Deadline, SystemClock
 from streams.contracts.errors import ConfigurationError
@@ -16,6 +18,14 @@ from tests.eventually import eventually
 
 LIVES = "import time; print('hello', flush=True); time.sleep(600)"
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+
+LISTENS = "import socket, time; server = socket.create_server(('127.0.0.1', PORT)); time.sleep(600)"
+STARTS = f"""
+import signal, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {LISTENS!r}])
+signal.signal(signal.SIGTERM, lambda *_: child.kill())
+child.wait()
+"""
 
 SLOW = """
 import signal, sys, time
@@ -190,6 +200,38 @@ async def test_a_child_that_is_never_ready_fails_the_start() -> None:
 
     with pytest.raises(ChildFailedError, match="was not ready within"):
         await keeper.until_ready()
+    await keeper.stop(deadline(10))
+
+
+def launch_that_is_answered(code: str, port: int) -> Launch:
+    """Start something where somebody answers from the first moment on."""
+
+    async def answers() -> bool:
+        return True
+
+    return Launch(argv=[sys.executable, "-c", code], env=dict(os.environ), port=port, ready=answers)
+
+
+async def test_another_program_that_answers_at_a_childs_port_does_not_make_it_ready() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        launch = launch_that_is_answered(LIVES, other.getsockname()[1])
+        keeper = child(LIVES, Lines(), start_deadline=1.0, launch=lambda: launch)
+        keeper.start()
+
+        with pytest.raises(ChildFailedError, match="was not ready within"):
+            await keeper.until_ready()
+        await keeper.stop(deadline(10))
+
+
+@pytest.mark.parametrize("code", [LISTENS, STARTS])
+async def test_a_child_is_ready_where_it_listens_or_what_it_started(code: str) -> None:
+    port = free_port()
+    launch = launch_that_is_answered(code.replace("PORT", str(port)), port)
+    keeper = child(code, Lines(), launch=lambda: launch)
+    keeper.start()
+
+    await keeper.until_ready()
+    assert not is_free("127.0.0.1", port)
     await keeper.stop(deadline(10))
 
 
