@@ -7,7 +7,7 @@ duplicates. Copies are made of nothing else:
 - what it gave up on lies among the dead letters, to be replayed from there,
 - what it answered and ClickHouse does not know was lost behind it. To the worker its events are duplicates: put into
   the inbox again they would look as if they had been counted,
-- what is older than the horizon may be forgotten, and would count as new.
+- what is older than the horizon, or nearly, may be forgotten when its copy is worked off, and would count as new.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -31,6 +31,8 @@ from streams.contracts.topics import CHUNK_LIMIT, OUTBOX_LIMIT
 
 FETCH_MS = 1000
 CLOSE_WITHIN = 10.0
+NEARLY = timedelta(hours=1)
+"""How near to the horizon nothing is copied any more: a copy is worked off some time after its record was looked at."""
 NAMED = 20
 """Places that are named of what was lost."""
 ARRIVED = """
@@ -120,7 +122,7 @@ class InboxReplay:
 
     def _sorted_out(self, some: Sequence[_Found], stamps: dict[int, int], given_up: set[At]) -> list[_Found]:
         outcome = self.outcome
-        oldest = self._clock.now() - timedelta(days=self._settings.worker.horizon_days)
+        oldest = oldest_copied(self._clock.now(), self._settings.worker.horizon_days)
         kept = []
         for found in some:
             shard, offset = found.at
@@ -153,6 +155,11 @@ class InboxReplay:
             self.outcome.events += found.events
             if not self._dry_run:
                 await publisher.publish(found.at[0], found.value)
+
+
+def oldest_copied(now: datetime, horizon_days: int) -> datetime:
+    """Tell from when on what entered the inbox is copied."""
+    return now - timedelta(days=horizon_days) + NEARLY
 
 
 async def _records(

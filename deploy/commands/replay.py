@@ -125,7 +125,7 @@ def _copied(outcome: Outcome, *, dry_run: bool) -> str:
         ("copied" if not dry_run else "to be copied", outcome.copied),
         ("not answered by the worker yet", outcome.pending),
         ("among the dead letters", outcome.given_up),
-        ("older than the horizon", outcome.too_old),
+        ("older than the horizon, or within an hour of it", outcome.too_old),
         ("without events", outcome.bare),
         ("lost behind the worker", len(outcome.lost_places)),
     ]
