@@ -16,8 +16,8 @@ from streams.contracts.errors import ConfigurationError
 
 LAYOUT = 1
 """Version of what lies where in the folder; a release that cannot read the folders before it counts this up."""
-SAME_START = 1.0
-"""Seconds that two readings of one process's start may differ by."""
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+"""Names the machine's start, where there is Linux."""
 
 
 class DataFolder:
@@ -148,7 +148,7 @@ class DataFolder:
     def end_leftovers(self) -> list[str]:
         """Kill what an earlier ``todoke up`` left running when it was killed, and name it.
 
-        Only processes that have both the id and the start time in ``run.json`` are touched. The lock must be held.
+        Only processes that have both the id and the birth in ``run.json`` are touched. The lock must be held.
         """
         ended = []
         for name, entry in ((self.description() or {}).get("processes") or {}).items():
@@ -164,18 +164,25 @@ class DataFolder:
         return ended
 
 
-def started_at(pid: int) -> float | None:
-    """Tell when a process began, in seconds since the epoch: with its id, what names it for good."""
+def birth(pid: int) -> str | None:
+    """Tell what, with its id, names a process for good; ``None`` where there is none.
+
+    On Linux that is the machine's start and the ticks since then (proc_pid_stat(5), field 22). The time of day, which
+    is reckoned from these, moves whenever the clock is set.
+    """
     try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.Error:
+        if not BOOT.exists():
+            return str(psutil.Process(pid).create_time())
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return f"{BOOT.read_text(encoding='ascii').strip()}/{stat.rpartition(')')[2].split()[19]}"
+    except (psutil.Error, OSError):
         return None
 
 
 def _alive(entry: Mapping[str, Any] | None) -> psutil.Process | None:
     try:
         process = psutil.Process(int((entry or {})["pid"]))
-        same = abs(process.create_time() - float((entry or {})["created"])) < SAME_START
+        same = birth(process.pid) == (entry or {})["birth"]
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except (psutil.Error, KeyError, TypeError, ValueError):
         return None

@@ -21,7 +21,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
-from deploy.data_folder import DataFolder, started_at
+from deploy.data_folder import DataFolder, birth
 from deploy.environment import Environment
 from deploy.fetching import fetch_broker
 from deploy.output import PrefixedOutput
@@ -202,13 +202,13 @@ class LocalPipeline:
     def _describe(self) -> None:
         """Write ``run.json``, where other commands find this pipeline."""
         own = os.getpid()
-        processes: dict[str, dict[str, Any]] = {"todoke": {"pid": own, "created": started_at(own)}}
+        processes: dict[str, dict[str, Any]] = {"todoke": {"pid": own, "birth": birth(own)}}
         for name, child in self._children.items():
             if child.pid is not None:
                 processes[name] = {
                     "kind": self.programs.all()[name].kind,
                     "pid": child.pid,
-                    "created": started_at(child.pid),
+                    "birth": birth(child.pid),
                     "ready": child.is_ready,
                     "restarts": child.restarts,
                 }
@@ -218,7 +218,7 @@ class LocalPipeline:
         self._data.describe(
             {
                 "version": VERSION,
-                "started_at": rfc3339(self._started),
+                "birth": rfc3339(self._started),
                 "data": str(self._data.path),
                 "config": None if self._file is None else str(self._file.absolute()),
                 "addresses": {

@@ -46,7 +46,6 @@ class _Member:
     """Where it says whether it is ready."""
     env: dict[str, str] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
-    created: float = 0.0
     ready: bool = False
     keeper: asyncio.Task[None] | None = None
 
@@ -146,7 +145,7 @@ class Fleet:
         """What runs, in the form of ``run.json``."""
         running = {name: one for name, one in self._members.items() if one.process is not None}
         processes = {
-            name: {"pid": one.process.pid, "created": one.created, "ready": one.ready}
+            name: {"pid": one.process.pid, "ready": one.ready}
             for name, one in running.items()
             if one.process is not None
         }
@@ -245,8 +244,6 @@ class Fleet:
             member.ready = False
             log = self.data / "logs" / f"{name}.log"
             member.process = process = await start_child(member.argv, env=member.env, log_path=log)
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.created = psutil.Process(process.pid).create_time()
             probe = asyncio.create_task(self._probe(name, member))
             await process.wait()
             probe.cancel()

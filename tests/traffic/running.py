@@ -14,6 +14,7 @@ from typing import Any, Self
 import aiohttp
 import psutil
 
+from deploy.data_folder import birth
 from deploy.ports import free_port
 from tests.eventually import eventually
 
@@ -21,8 +22,6 @@ INSTALLED = Path(sys.executable).with_name("todoke")
 READY_WITHIN = 120.0
 STOPPED_WITHIN = 90.0
 ROLES = ("ingest", "worker", "sink-clickhouse", "sink-topics")
-SAME_START = 1.0
-"""Seconds that two readings of one process's start may differ by: a process id alone may be another's by now."""
 
 
 class RunningPipeline:
@@ -141,7 +140,7 @@ class RunningPipeline:
         try:
             entry = self.run["processes"][name]
             process = psutil.Process(entry["pid"])
-            if abs(process.create_time() - entry["created"]) < SAME_START:
+            if birth(process.pid) == entry["birth"]:  # the process id alone may be another's by now
                 return process
         except (FileNotFoundError, psutil.NoSuchProcess):
             pass

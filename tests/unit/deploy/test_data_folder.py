@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.data_folder import LAYOUT, DataFolder, started_at
+from deploy.data_folder import LAYOUT, DataFolder, birth
 from streams.contracts.errors import ConfigurationError
 
 HOLD = """
@@ -107,14 +107,23 @@ def test_a_folder_stays_in_which_something_ran(tmp_path: Path) -> None:
 
 def test_run_json_counts_only_while_its_writer_lives(tmp_path: Path) -> None:
     with DataFolder(tmp_path / "data") as folder:
-        own = {"pid": os.getpid(), "created": started_at(os.getpid())}
+        own = {"pid": os.getpid(), "birth": birth(os.getpid())}
         folder.describe({"processes": {"todoke": own}})
         assert folder.running() is not None
 
-        folder.describe({"processes": {"todoke": {**own, "created": 1.0}}})
+        folder.describe({"processes": {"todoke": {**own, "birth": "another"}}})
         assert folder.running() is None
         folder.forget()
         assert folder.description() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there the time of a start is reckoned from the clock")
+def test_a_clock_that_is_set_does_not_hide_what_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with DataFolder(tmp_path / "data") as folder:
+        folder.describe({"processes": {"todoke": {"pid": os.getpid(), "birth": birth(os.getpid())}}})
+        monkeypatch.setattr(psutil.Process, "create_time", lambda _: 1.0)
+
+        assert folder.running() is not None
 
 
 def test_leftovers_are_ended_and_strangers_are_not(tmp_path: Path) -> None:
@@ -122,8 +131,8 @@ def test_leftovers_are_ended_and_strangers_are_not(tmp_path: Path) -> None:
         try:
             with DataFolder(tmp_path / "data") as folder:
                 entries = {
-                    "worker": {"pid": leftover.pid, "created": started_at(leftover.pid)},
-                    "ingest": {"pid": stranger.pid, "created": 1.0},
+                    "worker": {"pid": leftover.pid, "birth": birth(leftover.pid)},
+                    "ingest": {"pid": stranger.pid, "birth": "another"},
                 }
                 folder.describe({"processes": entries})
                 assert folder.end_leftovers() == [f"worker (process {leftover.pid})"]
