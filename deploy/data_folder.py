@@ -182,7 +182,8 @@ def birth(pid: int) -> str | None:
 def _alive(entry: Mapping[str, Any] | None) -> psutil.Process | None:
     try:
         process = psutil.Process(int((entry or {})["pid"]))
-        same = birth(process.pid) == (entry or {})["birth"]
+        born = birth(process.pid)
+        same = born is not None and born == (entry or {})["birth"]
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except (psutil.Error, KeyError, TypeError, ValueError):
         return None

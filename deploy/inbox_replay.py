@@ -7,10 +7,11 @@ duplicates. Copies are made of nothing else:
 - what it gave up on lies among the dead letters, to be replayed from there,
 - what it answered and ClickHouse does not know was lost behind it. To the worker its events are duplicates: put into
   the inbox again they would look as if they had been counted,
-- what is older than the horizon, or nearly, may be forgotten when its copy is worked off, and would count as new.
+- what is older than the horizon, or nearly, may be forgotten when its copy is worked off, and would count as new. A
+  record is as old as the oldest of its events, which may have come in an earlier post.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -24,17 +25,25 @@ from deploy.span import Span
 from deploy.tables import Tables, lists
 from ingest.publisher import KafkaPublisher
 from streams.contracts import codec
-from streams.contracts.clock import Clock, Deadline
+from streams.contracts.clock import Clock, Deadline, rfc3339
 from streams.contracts.errors import FormError
 from streams.contracts.sections import Inbox
 from streams.contracts.topics import CHUNK_LIMIT, OUTBOX_LIMIT
 
 FETCH_MS = 1000
 CLOSE_WITHIN = 10.0
-NEARLY = timedelta(hours=1)
+MARGIN = timedelta(hours=1)
 """How near to the horizon nothing is copied any more: a copy is worked off some time after its record was looked at."""
 NAMED = 20
 """Places that are named of what was lost."""
+FORGOTTEN = """
+select id from events
+where occurred_at between parseDateTime64BestEffort({{first:String}}, 3, 'UTC') - interval 1 day
+    and parseDateTime64BestEffort({{last:String}}, 3, 'UTC') + interval 1 day
+    and id in ({ids})
+group by id
+having max(received_at) < parseDateTime64BestEffort({{oldest:String}}, 3, 'UTC')
+"""
 ARRIVED = """
 select receipt, place.shard as shard, place.offset as at
 from receipt_parts
@@ -77,7 +86,8 @@ class _Found:
     written: datetime
     value: bytes
     receipts: tuple[str, ...]
-    events: int
+    events: Mapping[str, str]
+    """By id, the time at which each occurred."""
 
 
 class InboxReplay:
@@ -146,20 +156,34 @@ class InboxReplay:
         for names in lists({name for found in some for name in found.receipts}):
             rows = await tables.rows(ARRIVED.format(receipts=names))
             arrived.update((row["receipt"], row["shard"], row["at"]) for row in rows)
+        forgotten = await self._forgotten(tables, some)
         for found in some:
             if not all((name, *found.at) in arrived for name in found.receipts):
                 shard, offset = found.at
                 self.outcome.lost = [*self.outcome.lost_places, f"{shard}:{offset}"]
                 continue
+            if not forgotten.isdisjoint(found.events):
+                self.outcome.too_old += 1
+                continue
             self.outcome.copied += 1
-            self.outcome.events += found.events
+            self.outcome.events += len(found.events)
             if not self._dry_run:
                 await publisher.publish(found.at[0], found.value)
+
+    async def _forgotten(self, tables: Tables, some: Sequence[_Found]) -> set[str]:
+        """Name the events of some records that came for the first time before the horizon."""
+        times = [time for found in some for time in found.events.values()]
+        oldest = rfc3339(oldest_copied(self._clock.now(), self._settings.worker.horizon_days))
+        forgotten: set[str] = set()
+        for ids in lists({id_ for found in some for id_ in found.events}):
+            rows = await tables.rows(FORGOTTEN.format(ids=ids), first=min(times), last=max(times), oldest=oldest)
+            forgotten.update(row["id"] for row in rows)
+        return forgotten
 
 
 def oldest_copied(now: datetime, horizon_days: int) -> datetime:
     """Tell from when on what entered the inbox is copied."""
-    return now - timedelta(days=horizon_days) + NEARLY
+    return now - timedelta(days=horizon_days) + MARGIN
 
 
 async def _records(
@@ -197,10 +221,20 @@ def _found(shard: int, offset: int, timestamp: int, value: bytes) -> _Found:
         record = codec.decode(value, CHUNK_LIMIT)
         parts = [orjson.loads(line) for line in record.section(Inbox.RECEIPTS).splitlines()]
         names = tuple(part["receipt"] for part in parts)
-        events = sum(part["events"] for part in parts)
+        events = dict(_identities(record.section(Inbox.EVENTS)))
     except (FormError, ValueError, KeyError, TypeError):
-        return _Found((shard, offset), written, value, (), 0)
+        return _Found((shard, offset), written, value, (), {})
     # Its dead letters are in the table already; the receipts count them as copies, with or without their bytes.
     kept = {name: lines for name, lines in record.sections.items() if name != Inbox.DEAD_LETTERS}
     header = {name: value_ for name, value_ in record.header.items() if name not in ("form", "sections")}
     return _Found((shard, offset), written, codec.encode(header, kept), names, events)
+
+
+def _identities(section: bytes) -> Iterator[tuple[str, str]]:
+    """Read id and time of the events in a section, but for lines that are none: the worker put those aside."""
+    for line in section.splitlines():
+        try:
+            event = orjson.loads(line)
+            yield event["id"], event["occurred_at"]
+        except (ValueError, KeyError, TypeError):
+            continue

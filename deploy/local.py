@@ -218,7 +218,7 @@ class LocalPipeline:
         self._data.describe(
             {
                 "version": VERSION,
-                "birth": rfc3339(self._started),
+                "started_at": rfc3339(self._started),
                 "data": str(self._data.path),
                 "config": None if self._file is None else str(self._file.absolute()),
                 "addresses": {

@@ -40,14 +40,22 @@ async def listens(host: str, port: int, *, patience: float = 2.0) -> bool:
 def listens_itself(pid: int, port: int) -> bool:
     """Tell whether a process, or one that it started, is the one that takes connections at a port.
 
-    True also where the system does not let itself be asked.
+    True also where the system does not tell.
     """
     try:
         process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-        connections = [connection for member in family for connection in member.net_connections("tcp")]
-    except psutil.AccessDenied:
-        return True
+        return any(_listens(member, port) for member in (process, *process.children(recursive=True)))
     except psutil.NoSuchProcess:
         return False
-    return any(found.status == psutil.CONN_LISTEN and found.laddr.port == port for found in connections)
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        found = process.net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return False
+    except (psutil.Error, OSError, RuntimeError):
+        return True
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found)

@@ -72,7 +72,7 @@ class Ports:
             _Wish("clickhouse", LOOPBACK, local.clickhouse_port, "ClickHouse"),
         )
         for one, other in combinations(wishes, 2):
-            if one.excludes(other):
+            if one.port and one.port == other.port:
                 raise ConfigurationError(
                     f"port {one.port} is named for {one.purpose} and for {other.purpose}: choose another for one of "
                     f"them, {one.flag} or {other.flag} (0 picks a free one)"
@@ -98,11 +98,6 @@ class _Wish(NamedTuple):
     def flag(self) -> str:
         return f"--{self.name}-port"
 
-    def excludes(self, other: "_Wish") -> bool:
-        """Tell whether only one of the two can be listened on."""
-        meets = self.host == other.host or not EVERYWHERE.isdisjoint((self.host, other.host))
-        return bool(self.port) and self.port == other.port and meets
-
 
 class Programs:
     """What `todoke up` starts."""
@@ -124,7 +119,7 @@ class Programs:
         self.settings = settings.model_copy(update={"kafka": kafka, "topics": topics, "clickhouse": clickhouse})
         """What the user gave, with the addresses of this pipeline's own Kafka and ClickHouse."""
         self.ports = ports
-        self._picked: dict[str, int] = {}
+        self._picked_ports: dict[str, int] = {}
         self._file = file
         self._data = data
         host = settings.ingest.host
@@ -133,7 +128,7 @@ class Programs:
     @property
     def admin_ports(self) -> dict[str, int]:
         """Where each role serves its health and metrics, as of its last start."""
-        return {name: port for name, port in self._picked.items() if name != Kind.KAFKA}
+        return {name: port for name, port in self._picked_ports.items() if name != Kind.KAFKA}
 
     @property
     def http(self) -> str:
@@ -223,7 +218,9 @@ class Programs:
 
         Another one at each start, in case somebody has taken the last one since.
         """
-        self._picked[name] = port = free_port(LOOPBACK, besides={*astuple(self.ports), *self._picked.values()})
+        self._picked_ports[name] = port = free_port(
+            LOOPBACK, besides={*astuple(self.ports), *self._picked_ports.values()}
+        )
         return port
 
     def _served(

@@ -52,7 +52,7 @@ class Launch:
     ready: Callable[[], Awaitable[bool]]
     """Asks the running program whether it does its work; must not raise."""
     port: int | None = None
-    """Where it is asked. Who answers there may be another program, as long as this one does not listen there itself."""
+    """Where it must listen itself to count as ready: another program may answer there. ``None`` leaves that out."""
     alive: Callable[[], Awaitable[bool]] | None = None
     """Asks it for a sign of life, once it has been ready; must not raise. ``None`` for a program that gives none."""
 

@@ -21,7 +21,8 @@ CERTAIN_AFTER = 100
 lost its partition leaves fewer than that behind (`WorkerSettings.in_flight`), and they continue each other, too."""
 
 SLACK_MS = 2 * 3_600_000
-"""How much further back than the horizon is read: full hours are forgotten, and machines' clocks differ a little."""
+"""How much further back than the horizon is read: one hour since hours are forgotten as a whole, one since
+machines' clocks differ a little."""
 
 TELL_EVERY = 5.0  # seconds between two lines of progress
 

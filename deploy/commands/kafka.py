@@ -13,7 +13,11 @@ from deploy.roles import Running, run_role
 @click.command("kafka")
 @click.option("--port", type=click.IntRange(0, 65535), default=9092, show_default=True, help="0 picks a free one.")
 @click.option(
-    "--controller-port", type=click.IntRange(0, 65535), default=0, help="For Kafka itself.  [default: a free one]"
+    "--controller-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Where Kafka's controller listens. 0 picks a free one.",
 )
 @common_options
 def command(invocation: Invocation, *, port: int, controller_port: int) -> int:

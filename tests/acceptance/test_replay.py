@@ -81,6 +81,9 @@ async def test_a_replay_counts_what_is_newly_readable_and_then_nothing(tmp_path:
             assert await figures(pipeline) == counted
 
         before = await arrivals(pipeline)
+        code, said = await pipeline.command("replay", "--inbox", "--since", "1h", "--dry-run", "--json")
+        assert code == 0, said
+        assert json.loads(said)["events"] == 4
         code, said = await pipeline.command("replay", "--inbox", "--since", "1h", "--dry-run")
         assert code == 0, said
         assert said.endswith("\n\nnothing was done: this was a dry run\n")
@@ -92,3 +95,23 @@ async def test_a_replay_counts_what_is_newly_readable_and_then_nothing(tmp_path:
 
         code, said = await pipeline.command("audit", "--topics")
         assert code == 0, said
+
+        await move_back(pipeline, days=8)
+        code, said = await pipeline.command("replay", "--inbox", "--since", "1h", "--dry-run", "--json")
+        assert code == 0, said
+        told = json.loads(said)
+        assert told["events"] == 0, "the worker may have forgotten the events by now"
+        assert told["too_old"] > 0
+
+
+async def move_back(pipeline: RunningPipeline, *, days: int) -> None:
+    """Have ClickHouse's events be received some days earlier."""
+    moved = f"select * replace (received_at - interval {days} day as received_at) from mail.events"
+    async with aiohttp.ClientSession() as session:
+        for statement in (
+            f"create table mail.moved engine = Memory as {moved}",
+            "truncate table mail.events",
+            "insert into mail.events select * from mail.moved",
+        ):
+            async with session.post(pipeline.clickhouse, data=statement) as answer:
+                assert answer.status == 200, await answer.text()

@@ -80,7 +80,7 @@ class Fleet:
         self._config = config
         self._ports: set[int] = set()
         self._kafka_port, self._clickhouse_port = self._pick_port(), self._pick_port()
-        self._kafka_ports = ("--port", str(self._kafka_port), "--controller-port", str(self._pick_port()))
+        self._kafka_options = ("--port", str(self._kafka_port), "--controller-port", str(self._pick_port()))
         self._members: dict[str, _Member] = {}
         self._stopping = False
         self._running = False
@@ -174,7 +174,7 @@ class Fleet:
         for folder in ("logs", "clocks"):
             (self.data / folder).mkdir(parents=True, exist_ok=True)
         self._clocks = self._clocks or self._make_clocks()
-        await self._bring_up("kafka", ["kafka", *self._kafka_ports], port=0)
+        await self._bring_up("kafka", ["kafka", *self._kafka_options], port=0)
         await self._bring_up("clickhouse", ["clickhouse", "--port", str(self._clickhouse_port)], port=0)
         await self._make_stores()
         async with asyncio.TaskGroup() as group:

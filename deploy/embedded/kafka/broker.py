@@ -153,7 +153,7 @@ class EmbeddedKafka(ServerProcess):
                 raise PortInUseError(self.name, LOOPBACK, wanted)
             logger.warning("Port %d, where Kafka was last, is in use; it takes another", wanted)
             wanted = 0
-        self._port = wanted or free_port(LOOPBACK)
+        self._port = wanted or free_port(LOOPBACK, besides={self._controller_port})
         controller_port = self._controller_port or free_port(LOOPBACK, besides={self._port})
         properties = server_properties(port=self._port, controller_port=controller_port)
         self._folder.properties.write_text(render(properties), encoding="ascii")

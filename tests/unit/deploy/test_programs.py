@@ -8,11 +8,9 @@ from deploy.settings import Settings
 from streams.contracts.errors import ConfigurationError
 
 
-def settings(
-    *, host: str = LOOPBACK, http: int = 0, kafka: int = 0, clickhouse: int = 0, workers: int = 1, sinks: int = 1
-) -> Settings:
+def settings(*, http: int = 0, kafka: int = 0, clickhouse: int = 0, workers: int = 1, sinks: int = 1) -> Settings:
     local = {"kafka_port": kafka, "clickhouse_port": clickhouse, "workers": workers, "sinks": sinks}
-    return Settings.model_validate({"ingest": {"host": host, "port": http}, "local": local})
+    return Settings.model_validate({"ingest": {"port": http}, "local": local})
 
 
 def few_ports(monkeypatch: pytest.MonkeyPatch, number: int) -> range:
@@ -47,14 +45,6 @@ def test_a_port_named_twice_is_refused() -> None:
 
     assert f"port {port} is named for webhooks and for ClickHouse" in str(raised.value)
     assert "--http-port or --clickhouse-port" in str(raised.value)
-
-
-def test_one_port_of_two_addresses_is_two_ports() -> None:
-    port = free_port()
-
-    chosen = Ports.chosen(settings(host="127.0.0.2", http=port, kafka=port))
-
-    assert (chosen.http, chosen.kafka) == (port, port)
 
 
 def test_a_program_that_starts_first_gets_the_port_of_none_that_starts_later(
