@@ -44,9 +44,11 @@ def listens_itself(pid: int, port: int) -> bool:
     """
     try:
         process = psutil.Process(pid)
-        return any(_listens(member, port) for member in (process, *process.children(recursive=True)))
+        return _listens(process, port) or any(_listens(child, port) for child in process.children(recursive=True))
     except psutil.NoSuchProcess:
         return False
+    except (psutil.Error, OSError, RuntimeError):
+        return True
 
 
 def _listens(process: psutil.Process, port: int) -> bool:

@@ -133,7 +133,8 @@ class Programs:
     @property
     def http(self) -> str:
         """Where webhooks go."""
-        return f"http://{self._ingest_host}:{self.ports.http}"
+        host = f"[{self._ingest_host}]" if ":" in self._ingest_host else self._ingest_host
+        return f"http://{host}:{self.ports.http}"
 
     @property
     def clickhouse(self) -> str:

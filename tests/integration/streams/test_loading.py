@@ -59,7 +59,7 @@ async def test_a_horizon_is_loaded_and_not_what_was_before_it(stage: Stage) -> N
 
     assert start is not None
     assert start > 2 * CERTAIN_AFTER, "the test's log is too short to be begun in the middle"
-    assert loaded.state.open_lifecycles == HORIZON_HOURS
+    assert loaded.state.open_lifecycles == HORIZON_HOURS + 1, "the hour in which the horizon begins is kept whole"
     assert (loaded.state.chain.stamp, loaded.state.chain.linked, loaded.end) == (599, True, 601)
     assert loaded.written_at is not None
     assert abs(loaded.written_at - times[-1]) < timedelta(milliseconds=2)

@@ -8,9 +8,11 @@ from deploy.settings import Settings
 from streams.contracts.errors import ConfigurationError
 
 
-def settings(*, http: int = 0, kafka: int = 0, clickhouse: int = 0, workers: int = 1, sinks: int = 1) -> Settings:
+def settings(
+    *, host: str = LOOPBACK, http: int = 0, kafka: int = 0, clickhouse: int = 0, workers: int = 1, sinks: int = 1
+) -> Settings:
     local = {"kafka_port": kafka, "clickhouse_port": clickhouse, "workers": workers, "sinks": sinks}
-    return Settings.model_validate({"ingest": {"port": http}, "local": local})
+    return Settings.model_validate({"ingest": {"host": host, "port": http}, "local": local})
 
 
 def few_ports(monkeypatch: pytest.MonkeyPatch, number: int) -> range:
@@ -59,3 +61,12 @@ def test_a_program_that_starts_first_gets_the_port_of_none_that_starts_later(
 
     controller = int(argv[argv.index("--controller-port") + 1])
     assert {controller, *programs.admin_ports.values()} == set(ports[3:])
+
+
+@pytest.mark.parametrize(("host", "told"), [("::1", "[::1]"), ("::", "127.0.0.1"), ("localhost", "localhost")])
+def test_the_address_of_webhooks_is_a_url(tmp_path: Path, host: str, told: str) -> None:
+    ports = Ports(http=8080, kafka=9092, clickhouse=8123)
+
+    programs = Programs(settings=settings(host=host), file=None, data=tmp_path, ports=ports)
+
+    assert programs.http == f"http://{told}:8080"

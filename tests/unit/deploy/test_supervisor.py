@@ -223,6 +223,19 @@ async def test_another_program_that_answers_at_a_childs_port_does_not_make_it_re
         await keeper.stop(deadline(10))
 
 
+async def test_a_child_is_ready_where_the_system_does_not_tell_who_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> list[psutil.Process]:
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "children", refuse)
+    launch = launch_that_is_answered(LIVES, free_port())
+    keeper = child(LIVES, Lines(), launch=lambda: launch)
+    keeper.start()
+
+    await keeper.until_ready()
+    await keeper.stop(deadline(10))
+
+
 @pytest.mark.parametrize("code", [LISTENS, STARTS])
 async def test_a_child_is_ready_where_it_listens_or_what_it_started(code: str) -> None:
     port = free_port()
