@@ -2,8 +2,16 @@
 
 import asyncio
 import contextlib
+import struct
 
 import psutil
+
+_CORRELATION_ID = 1
+_ANSWER = struct.Struct(">ii")
+"""What each answer begins with: its size in bytes without this number, and the request's correlation id."""
+_REQUEST = struct.Struct(">ihhih")
+_API_VERSIONS = _REQUEST.pack(_REQUEST.size - 4, 18, 0, _CORRELATION_ID, -1)
+"""Size, key of ApiVersions, its version, correlation id, no client's name (kafka.apache.org/protocol)."""
 
 
 async def http_status(host: str, port: int, path: str, *, patience: float = 2.0) -> int | None:
@@ -24,17 +32,25 @@ async def http_status(host: str, port: int, path: str, *, patience: float = 2.0)
                 await writer.wait_closed()
 
 
-async def listens(host: str, port: int, *, patience: float = 2.0) -> bool:
-    """Tell whether somebody takes connections there."""
+async def kafka_answers(host: str, port: int, *, patience: float = 2.0) -> bool:
+    """Tell whether a broker answers the question for the versions that it speaks.
+
+    That it takes connections says little: the system does so for a process that hangs.
+    """
+    writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(patience):
-            _, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(_API_VERSIONS)
+            answer = await reader.readexactly(_ANSWER.size)
+            return bool(_ANSWER.unpack(answer)[1] == _CORRELATION_ID)
+    except (OSError, TimeoutError, asyncio.IncompleteReadError):
         return False
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return True
+    finally:
+        if writer is not None:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
 def listens_itself(pid: int, port: int) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from deploy.environment import for_child
 from deploy.ports import chosen_port, free_port
-from deploy.probe import http_status, listens
+from deploy.probe import http_status, kafka_answers
 from deploy.settings import Settings
 from deploy.supervisor import Launch
 from streams.contracts.errors import ConfigurationError
@@ -188,7 +188,8 @@ class Programs:
         port = self.ports.kafka
         controller = ("--controller-port", str(self._pick(Kind.KAFKA)))
         command = ("kafka", "--data", str(self._data), "--port", str(port), *controller)
-        return self._launch(command, port=port, ready=partial(listens, LOOPBACK, port))
+        answers = partial(kafka_answers, LOOPBACK, port)
+        return self._launch(command, port=port, ready=answers, alive=answers)
 
     def _clickhouse(self) -> Launch:
         command = ("clickhouse", "--data", str(self._data), "--port", str(self.ports.clickhouse))

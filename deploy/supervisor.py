@@ -54,7 +54,7 @@ class Launch:
     port: int | None = None
     """Where it must listen itself to count as ready: another program may answer there. ``None`` leaves that out."""
     alive: Callable[[], Awaitable[bool]] | None = None
-    """Asks it for a sign of life, once it has been ready; must not raise. ``None`` for a program that gives none."""
+    """Asks it for a sign of life; must not raise. ``None`` for a program that gives none but by being ready."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,12 +62,12 @@ class Policy:
     """How a child is kept alive. Times are seconds."""
 
     start_deadline: float
-    """From the start until it is ready."""
+    """From the start until it is ready; when started again, without a sign of life until then."""
     pause: float
     """Until it is started again, the first time; doubles with each death in a row."""
     pause_limit: float
     silence: float
-    """Without a sign of life, after which it counts as hung and is killed."""
+    """Without a sign of life, once it was ready, after which it counts as hung and is killed."""
     healthy_after: float
     """A life of this length makes the pause short again."""
     give_up_after: int
@@ -244,22 +244,38 @@ class Child:
             self._changed()
 
     async def _probe(self, launch: Launch, pid: int) -> None:
-        while not await _is_ready(launch, pid):  # noqa: ASYNC110 - another process's state raises no event here
-            await asyncio.sleep(PROBE_PAUSE)
+        """Tell when a process is ready, and kill it once it is silent for too long, so that it is started again."""
+        if not await self._gets_ready(launch, pid):
+            self._kill_silent(self._policy.start_deadline)
+            return
         self._ready.set()
         self._has_worked = True
         self._changed()
         if launch.alive is not None:
-            await self._watch(launch.alive)
+            await self._goes_silent(launch.alive)
+            self._kill_silent(self._policy.silence)
 
-    async def _watch(self, alive: Callable[[], Awaitable[bool]]) -> None:
-        """Kill a process that lives and does not answer any more, so that it is started again."""
+    async def _gets_ready(self, launch: Launch, pid: int) -> bool:
+        """Wait until a process is ready, while it gives signs of life: it may wait for another one itself."""
+        heard = self._clock.monotonic()
+        while not await _is_ready(launch, pid):
+            if launch.alive is not None and await launch.alive():
+                heard = self._clock.monotonic()
+            elif self._clock.monotonic() - heard >= self._policy.start_deadline:
+                return False
+            await asyncio.sleep(PROBE_PAUSE)
+        return True
+
+    async def _goes_silent(self, alive: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until a process that lives does not answer any more."""
         heard = self._clock.monotonic()
         while self._clock.monotonic() - heard < self._policy.silence:
             await asyncio.sleep(min(WATCH_PAUSE, self._policy.silence / 4))
             if await alive():
                 heard = self._clock.monotonic()
-        logger.error("%s has given no sign of life for %g s and is killed", self.name, self._policy.silence)
+
+    def _kill_silent(self, seconds: float) -> None:
+        logger.error("%s has given no sign of life for %g s and is killed", self.name, seconds)
         if self._process is not None:
             _tell(self._process, signal.SIGKILL)
 

@@ -119,6 +119,58 @@ async def test_a_child_that_gives_no_sign_of_life_is_killed_and_started_again() 
     await keeper.stop(deadline(10))
 
 
+class Restarted:
+    """What is asked of a program that is ready at its first start and never again."""
+
+    def __init__(self, *, lives: bool) -> None:
+        self.asked = 0
+        self._lives = lives
+        self._starts = 0
+
+    def launch(self) -> Launch:
+        self._starts += 1
+        return Launch(argv=[sys.executable, "-c", LIVES], env=dict(os.environ), ready=self._ready, alive=self._alive)
+
+    async def _ready(self) -> bool:
+        return self._starts == 1
+
+    async def _alive(self) -> bool:
+        self.asked += 1
+        return self._starts == 1 or self._lives
+
+
+async def killed_once(restarted: Restarted) -> Child:
+    """Bring a child to its second start."""
+    keeper = child(LIVES, Lines(), start_deadline=0.5, launch=restarted.launch)
+    keeper.start()
+    await keeper.until_ready()
+    assert keeper.pid is not None
+    os.kill(keeper.pid, signal.SIGKILL)
+    return keeper
+
+
+async def test_a_child_that_hangs_before_it_is_ready_again_is_killed_and_started_again() -> None:
+    keeper = await killed_once(Restarted(lives=False))
+
+    async def restarts() -> int:
+        return keeper.restarts
+
+    await eventually(restarts, lambda count: count > 2)
+    await keeper.stop(deadline(10))
+
+
+async def test_a_child_that_lives_and_is_not_ready_again_is_left_alone() -> None:
+    restarted = Restarted(lives=True)
+    keeper = await killed_once(restarted)
+
+    async def asked() -> int:
+        return restarted.asked
+
+    await eventually(asked, lambda count: count > 12)  # 0.1 s each: longer than the deadline
+    assert keeper.restarts == 1
+    await keeper.stop(deadline(10))
+
+
 async def test_a_child_that_ignores_the_signal_is_killed_after_the_deadline() -> None:
     lines = Lines()
     keeper = child(DEAF, lines)
