@@ -26,6 +26,7 @@ from deploy.embedded.kafka.room import NEEDED, require_room
 from deploy.embedded.server_folder import write_through
 from deploy.embedded.server_process import ServerProcess, last_lines, size_of
 from deploy.ports import free_port, is_free
+from streams.contracts.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +73,10 @@ class EmbeddedKafka(ServerProcess):
             controller_port: where its own controller listens; 0 picks one that is free, at each start.
 
         Raises:
-            ConfigurationError: the heap cannot be worked with.
+            ConfigurationError: the heap cannot be worked with, or one port is named twice.
         """
+        if port and port == controller_port:
+            raise ConfigurationError(f"port {port} is named for Kafka's clients and for its controller: choose another")
         self._folder = DataFolder(data)
         self._port = port
         self._heap = jvm.checked_heap(heap)
@@ -147,14 +150,17 @@ class EmbeddedKafka(ServerProcess):
         return jvm.read_archive(archive)
 
     def _configure(self, marker: Marker) -> None:
+        controller_port = self._controller_port
+        if controller_port and not is_free(LOOPBACK, controller_port):
+            raise PortInUseError("Kafka's controller", LOOPBACK, controller_port)
         wanted = self._port or marker.port
-        if wanted and not is_free(LOOPBACK, wanted):
+        if wanted and (wanted == controller_port or not is_free(LOOPBACK, wanted)):
             if self._port:
                 raise PortInUseError(self.name, LOOPBACK, wanted)
             logger.warning("Port %d, where Kafka was last, is in use; it takes another", wanted)
             wanted = 0
-        self._port = wanted or free_port(LOOPBACK, besides={self._controller_port})
-        controller_port = self._controller_port or free_port(LOOPBACK, besides={self._port})
+        self._port = wanted or free_port(LOOPBACK, besides={controller_port})
+        controller_port = controller_port or free_port(LOOPBACK, besides={self._port})
         properties = server_properties(port=self._port, controller_port=controller_port)
         self._folder.properties.write_text(render(properties), encoding="ascii")
         self._folder.controller_properties.write_text(render(controller_properties(properties)), encoding="ascii")

@@ -10,6 +10,7 @@ from deploy.embedded.errors import DiskFullError, FolderInUseError, FolderVersio
 from deploy.embedded.kafka import EmbeddedKafka
 from deploy.embedded.kafka.folder import DataFolder
 from deploy.embedded.kafka.room import require_room
+from streams.contracts.errors import ConfigurationError
 
 
 async def test_two_on_one_folder(tmp_path: Path) -> None:
@@ -41,6 +42,15 @@ async def test_a_port_that_was_asked_for_is_taken(tmp_path: Path) -> None:
         assert broker.bootstrap_servers == f"127.0.0.1:{port}"
 
 
+async def test_a_port_that_was_asked_for_the_controller_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(PortInUseError, match=f"Port {port} on 127.0.0.1 is in use .* Kafka's controller cannot"):
+            await EmbeddedKafka(data=tmp_path / "kafka", controller_port=port).start()
+    with pytest.raises(ConfigurationError, match=f"port {port} is named for Kafka's clients and for its controller"):
+        EmbeddedKafka(data=tmp_path / "kafka", port=port, controller_port=port)
+
+
 async def test_a_disk_without_room(tmp_path: Path) -> None:
     with pytest.raises(DiskFullError, match="Make room, then start again"):
         await EmbeddedKafka(data=tmp_path / "kafka", room=2**60).start()
@@ -69,12 +79,15 @@ def has_holes(path: Path) -> bool:
 async def test_a_remembered_port_that_is_taken_is_given_up(tmp_path: Path) -> None:
     async with EmbeddedKafka(data=tmp_path / "kafka") as broker:
         host, port = broker.bootstrap_servers.split(":")
+    async with EmbeddedKafka(data=tmp_path / "kafka", controller_port=int(port)) as beside:
+        assert beside.bootstrap_servers != broker.bootstrap_servers
+        host, port = beside.bootstrap_servers.split(":")
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind((host, int(port)))
         other.listen()
         async with EmbeddedKafka(data=tmp_path / "kafka") as moved:
-            assert moved.bootstrap_servers != broker.bootstrap_servers
+            assert moved.bootstrap_servers != beside.bootstrap_servers
 
 
 async def test_a_folder_of_another_kafka(tmp_path: Path) -> None:
