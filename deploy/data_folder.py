@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import psutil
 
+from deploy.embedded.child import kill_family
 from deploy.embedded.folder_lock import FolderLock
 from deploy.embedded.server_folder import write_json
 from streams.contracts.errors import ConfigurationError
@@ -155,10 +156,7 @@ class DataFolder:
             process = _alive(entry)
             if process is None or process.pid == os.getpid():
                 continue
-            family = [process, *process.children(recursive=True)]
-            for member in family:
-                _kill(member)
-            psutil.wait_procs(family, timeout=10)
+            psutil.wait_procs(kill_family(process.pid), timeout=10)
             ended.append(f"{name} (process {process.pid})")
         self.forget()
         return ended
@@ -187,10 +185,3 @@ def _alive(entry: Mapping[str, Any] | None) -> psutil.Process | None:
         return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except (psutil.Error, KeyError, TypeError, ValueError):
         return None
-
-
-def _kill(process: psutil.Process) -> None:
-    try:
-        process.kill()
-    except psutil.NoSuchProcess:
-        return

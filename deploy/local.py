@@ -215,24 +215,26 @@ class LocalPipeline:
         programs = self.programs
         admin = {name: f"http://{LOOPBACK}:{port}" for name, port in programs.admin_ports.items()}
         ports = {"http": programs.ports.http, "kafka": programs.ports.kafka, "clickhouse": programs.ports.clickhouse}
-        self._data.describe(
-            {
-                "version": VERSION,
-                "started_at": rfc3339(self._started),
-                "data": str(self._data.path),
-                "config": None if self._file is None else str(self._file.absolute()),
-                "addresses": {
-                    "http": programs.http,
-                    "kafka": self.settings.kafka.bootstrap_servers,
-                    "clickhouse": programs.clickhouse,
-                    "admin": admin,
-                },
-                "ports": {**ports, **programs.admin_ports},
-                "pids": {name: entry["pid"] for name, entry in processes.items()},
-                "processes": processes,
-                "settings": programs.addresses,
-            }
-        )
+        description = {
+            "version": VERSION,
+            "started_at": rfc3339(self._started),
+            "data": str(self._data.path),
+            "config": None if self._file is None else str(self._file.absolute()),
+            "addresses": {
+                "http": programs.http,
+                "kafka": self.settings.kafka.bootstrap_servers,
+                "clickhouse": programs.clickhouse,
+                "admin": admin,
+            },
+            "ports": {**ports, **programs.admin_ports},
+            "pids": {name: entry["pid"] for name, entry in processes.items()},
+            "processes": processes,
+            "settings": programs.addresses,
+        }
+        try:
+            self._data.describe(description)
+        except OSError as error:  # a full disk, say, which is no reason to leave the parts alone
+            logger.warning("cannot write run.json, by which other commands find this pipeline: %s", error.strerror)
 
 
 async def _all_stop(children: Sequence[Child], deadline: Deadline) -> bool:

@@ -23,7 +23,7 @@ async def http_status(host: str, port: int, path: str, *, patience: float = 2.0)
             writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
             line = await reader.readline()
             return int(line.split()[1])
-    except (OSError, TimeoutError, IndexError, ValueError):
+    except (OSError, TimeoutError, IndexError, ValueError, RuntimeError):  # the last one is uvloop's: `event_loop`
         return None
     finally:
         if writer is not None:
@@ -44,7 +44,7 @@ async def kafka_answers(host: str, port: int, *, patience: float = 2.0) -> bool:
             writer.write(_API_VERSIONS)
             answer = await reader.readexactly(_ANSWER.size)
             return bool(_ANSWER.unpack(answer)[1] == _CORRELATION_ID)
-    except (OSError, TimeoutError, asyncio.IncompleteReadError):
+    except (OSError, TimeoutError, asyncio.IncompleteReadError, RuntimeError):
         return False
     finally:
         if writer is not None:

@@ -1,7 +1,7 @@
 """The programs that make up a local pipeline: how each is started, and how one learns that it works."""
 
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -13,10 +13,12 @@ from deploy.environment import for_child
 from deploy.ports import chosen_port, free_port
 from deploy.probe import http_status, kafka_answers
 from deploy.settings import Settings
-from deploy.supervisor import Launch
+from deploy.supervisor import Launch, Question
 from streams.contracts.errors import ConfigurationError
 
 LOOPBACK = "127.0.0.1"
+PATIENCE = 10.0
+"""Seconds that a program has for a sign of life: one that is busy is slow, and must not be taken for one that hangs."""
 AUDITED = "1d"
 """How far back the books are looked at again and again."""
 EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
@@ -189,12 +191,14 @@ class Programs:
         controller = ("--controller-port", str(self._pick(Kind.KAFKA)))
         command = ("kafka", "--data", str(self._data), "--port", str(port), *controller)
         answers = partial(kafka_answers, LOOPBACK, port)
-        return self._launch(command, port=port, ready=answers, alive=answers)
+        return self._launch(command, port=port, ready=answers, alive=partial(answers, patience=PATIENCE))
 
     def _clickhouse(self) -> Launch:
         command = ("clickhouse", "--data", str(self._data), "--port", str(self.ports.clickhouse))
         answers = partial(_says_ok, LOOPBACK, self.ports.clickhouse, "/ping")
-        return self._launch(command, port=self.ports.clickhouse, ready=answers, alive=answers)
+        return self._launch(
+            command, port=self.ports.clickhouse, ready=answers, alive=partial(answers, patience=PATIENCE)
+        )
 
     def _ingest(self) -> Launch:
         settings = {"ingest.journal": str(journal_folder(self.settings, self._data))}
@@ -204,7 +208,7 @@ class Programs:
         every = str(self.settings.local.audit_every)
         launch = self._role(Kind.AUDIT, ("audit", "--watch", every, "--since", AUDITED))
         # The books may be out of balance while it does its work well.
-        return replace(launch, ready=launch.alive or launch.ready)
+        return replace(launch, ready=partial(_says_ok, LOOPBACK, self._picked_ports[Kind.AUDIT], "/healthz"))
 
     def _member(self, name: str, instance: str, section: str, command: Sequence[str]) -> Launch:
         """Start a member of a consumer group under its own name: it gets its partitions back at once after a kill."""
@@ -233,7 +237,7 @@ class Programs:
             settings,
             port=port,
             ready=partial(_says_ok, host, port, "/readyz"),
-            alive=partial(_says_ok, host, port, "/healthz"),
+            alive=partial(_says_ok, host, port, "/healthz", patience=PATIENCE),
         )
 
     def _launch(
@@ -242,8 +246,8 @@ class Programs:
         settings: Mapping[str, Any] | None = None,
         *,
         port: int,
-        ready: Callable[[], Awaitable[bool]],
-        alive: Callable[[], Awaitable[bool]] | None = None,
+        ready: Question,
+        alive: Question,
     ) -> Launch:
         # -P keeps the current folder, where anything may lie, out of the module search path.
         argv = [sys.executable, "-P", "-m", "deploy.cli", *command]
@@ -259,5 +263,5 @@ def _numbered(name: str, slot: int) -> str:
     return name if slot == 1 else f"{name}-{slot}"
 
 
-async def _says_ok(host: str, port: int, path: str) -> bool:
-    return await http_status(host, port, path) == 200  # noqa: PLR2004 - HTTP's own word for ok
+async def _says_ok(host: str, port: int, path: str, *, patience: float = 2.0) -> bool:
+    return await http_status(host, port, path, patience=patience) == 200  # noqa: PLR2004 - HTTP's own word for ok

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from deploy.embedded.child import start_child
+from deploy.embedded.child import kill_family, start_child
 from deploy.exit import Exit, GaveUpError
 from deploy.probe import listens_itself
 from streams.contracts.clock import Clock, Deadline
@@ -21,10 +21,15 @@ PROBE_PAUSE = 0.1
 """Seconds between two questions whether a child is ready."""
 WATCH_PAUSE = 5.0
 """Seconds between two questions for a sign of life."""
+MOST_DOUBLINGS = 4
+"""Of the time that a process gets until it is ready, each time that it was killed for having taken longer."""
 READ = 65_536
 HOPELESS = 2
 """Refusals of its configuration by a child that never worked, after which it is not started again. One may come of what
 a killed predecessor still holds for a moment; and what has worked once was configured well."""
+
+Question = Callable[[], Awaitable[bool]]
+"""Asks a running program something; must not raise."""
 
 
 class ChildFailedError(TodokeError):
@@ -49,12 +54,12 @@ class Launch:
 
     argv: Sequence[str]
     env: Mapping[str, str]
-    ready: Callable[[], Awaitable[bool]]
-    """Asks the running program whether it does its work; must not raise."""
+    ready: Question
+    """Does it do its work?"""
     port: int | None = None
     """Where it must listen itself to count as ready: another program may answer there. ``None`` leaves that out."""
-    alive: Callable[[], Awaitable[bool]] | None = None
-    """Asks it for a sign of life; must not raise. ``None`` for a program that gives none but by being ready."""
+    alive: Question | None = None
+    """Does it live? ``None`` for a program that tells only whether it is ready."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +67,8 @@ class Policy:
     """How a child is kept alive. Times are seconds."""
 
     start_deadline: float
-    """From the start until it is ready; when started again, without a sign of life until then."""
+    """From the start until it is ready. Started again, it has to give signs of life until then, and is given more time
+    each time that it was killed for lack of them."""
     pause: float
     """Until it is started again, the first time; doubles with each death in a row."""
     pause_limit: float
@@ -108,6 +114,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._ready = asyncio.Event()
         self._has_worked = False
+        self._slow_starts = 0
         self._stopping = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._last_lines: list[str] = []
@@ -245,39 +252,37 @@ class Child:
 
     async def _probe(self, launch: Launch, pid: int) -> None:
         """Tell when a process is ready, and kill it once it is silent for too long, so that it is started again."""
-        if not await self._gets_ready(launch, pid):
-            self._kill_silent(self._policy.start_deadline)
+        patience = self._policy.start_deadline * 2 ** min(self._slow_starts, MOST_DOUBLINGS)
+        if not await self._gets_ready(launch, pid, _Silence(patience, self._clock)):
+            self._slow_starts += 1  # nothing may hang: it may need longer than it was given
+            self._kill_silent(pid, patience)
             return
+        self._slow_starts = 0
         self._ready.set()
         self._has_worked = True
         self._changed()
         if launch.alive is not None:
-            await self._goes_silent(launch.alive)
-            self._kill_silent(self._policy.silence)
+            await self._falls_silent(launch.alive, _Silence(self._policy.silence, self._clock))
+            self._kill_silent(pid, self._policy.silence)
 
-    async def _gets_ready(self, launch: Launch, pid: int) -> bool:
-        """Wait until a process is ready, while it gives signs of life: it may wait for another one itself."""
-        heard = self._clock.monotonic()
-        while not await _is_ready(launch, pid):
-            if launch.alive is not None and await launch.alive():
-                heard = self._clock.monotonic()
-            elif self._clock.monotonic() - heard >= self._policy.start_deadline:
+    async def _gets_ready(self, launch: Launch, pid: int, silence: "_Silence") -> bool:
+        """Wait until a process is ready, as long as it gives signs of life: it may wait for another one itself."""
+        while not await _confirms(launch.ready, launch, pid):
+            if silence.is_over_after(answer=launch.alive is not None and await _confirms(launch.alive, launch, pid)):
                 return False
             await asyncio.sleep(PROBE_PAUSE)
         return True
 
-    async def _goes_silent(self, alive: Callable[[], Awaitable[bool]]) -> None:
+    async def _falls_silent(self, alive: Question, silence: "_Silence") -> None:
         """Wait until a process that lives does not answer any more."""
-        heard = self._clock.monotonic()
-        while self._clock.monotonic() - heard < self._policy.silence:
+        while not silence.is_over_after(answer=await alive()):  # noqa: ASYNC110 - as above
             await asyncio.sleep(min(WATCH_PAUSE, self._policy.silence / 4))
-            if await alive():
-                heard = self._clock.monotonic()
 
-    def _kill_silent(self, seconds: float) -> None:
+    def _kill_silent(self, pid: int, seconds: float) -> None:
+        if self._stopping.is_set():  # `stop` has a deadline of its own, and servers answer nothing while they stop
+            return
         logger.error("%s has given no sign of life for %g s and is killed", self.name, seconds)
-        if self._process is not None:
-            _tell(self._process, signal.SIGKILL)
+        kill_family(pid)
 
     async def _pass_on(self, process: asyncio.subprocess.Process) -> None:
         if process.stdout is None:
@@ -299,8 +304,30 @@ class Child:
         return "".join(f"\n    {self.name} | {line}" for line in self._last_lines)
 
 
-async def _is_ready(launch: Launch, pid: int) -> bool:
-    return await launch.ready() and (launch.port is None or listens_itself(pid, launch.port))
+class _Silence:
+    """How long a process has not answered, in time in which it was asked.
+
+    Who asks may stand still as well, which says nothing of who is asked: no single answer that is missing counts for
+    more than a third of the limit.
+    """
+
+    def __init__(self, limit: float, clock: Clock) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._asked = clock.monotonic()
+        self._lasted = 0.0
+
+    def is_over_after(self, *, answer: bool) -> bool:
+        """Take an answer, or that none came; tell whether it is silent for longer than the limit, in seconds."""
+        now = self._clock.monotonic()
+        self._lasted = 0.0 if answer else self._lasted + min(now - self._asked, self._limit / 3)
+        self._asked = now
+        return self._lasted >= self._limit
+
+
+async def _confirms(question: Question, launch: Launch, pid: int) -> bool:
+    """Tell whether the answer is yes, and comes from this process."""
+    return await question() and (launch.port is None or listens_itself(pid, launch.port))
 
 
 def _tell(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

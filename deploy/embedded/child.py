@@ -1,12 +1,15 @@
 """Child processes that cannot outlive the process that started them."""
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import psutil
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -53,6 +56,19 @@ async def start_child(
     finally:
         if log_path is not None:
             os.close(output)
+
+
+def kill_family(pid: int) -> list[psutil.Process]:
+    """Kill a process and everything that it started, which only Linux would do by itself; give what was killed."""
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    return family
 
 
 def _tie_to_parent(parent: int) -> Callable[[], None]:

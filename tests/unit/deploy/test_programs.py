@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,19 @@ def test_the_address_of_webhooks_is_a_url(tmp_path: Path, host: str, told: str) 
     programs = Programs(settings=settings(host=host), file=None, data=tmp_path, ports=ports)
 
     assert programs.http == f"http://{told}:8080"
+
+
+async def test_what_takes_connections_and_answers_nothing_gives_no_sign_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.programs.PATIENCE", 0.2)
+    with socket.create_server((LOOPBACK, 0)) as mute:
+        port = mute.getsockname()[1]
+        monkeypatch.setattr("deploy.programs.free_port", lambda *_, **__: port)
+        programs = Programs(
+            settings=settings(), file=None, data=tmp_path, ports=Ports(http=port, kafka=port, clickhouse=port)
+        )
+        for name, program in programs.all().items():
+            alive = program.launch().alive
+            assert alive is not None, name
+            assert not await alive(), name

@@ -12,7 +12,7 @@ import pytest
 from deploy.exit import Exit, exit_code
 from deploy.ports import free_port, is_free
 from deploy.supervisor import Child, ChildFailedError, ChildGivenUpError, Launch, Policy
-from streams.contracts.clock import Deadline, SystemClock
+from streams.contracts.clock import Clock, Deadline, SystemClock
 from streams.contracts.errors import ConfigurationError
 from tests.eventually import eventually
 
@@ -38,6 +38,19 @@ while True: time.sleep(600)
 """
 
 
+TAKES_TIME = """
+import signal, sys, time
+def stop(number, frame):
+    print("stopping", flush=True)
+    time.sleep(1.5)
+    print("stopped", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+print("hello", flush=True)
+while True: time.sleep(600)
+"""
+
+
 class Lines:
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -55,6 +68,7 @@ def child(
     ready: bool = True,
     alive: Callable[[], Awaitable[bool]] | None = None,
     launch: Callable[[], Launch] | None = None,
+    clock: Clock | None = None,
 ) -> Child:
     async def has_spoken() -> bool:
         return ready and bool(lines.lines)
@@ -74,7 +88,7 @@ def child(
         ),
         output=lines,
         changed=lambda: None,
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
     )
 
 
@@ -169,6 +183,76 @@ async def test_a_child_that_lives_and_is_not_ready_again_is_left_alone() -> None
     await eventually(asked, lambda count: count > 12)  # 0.1 s each: longer than the deadline
     assert keeper.restarts == 1
     await keeper.stop(deadline(10))
+
+
+async def test_a_child_that_needs_longer_to_be_ready_again_is_given_more_time_at_each_start() -> None:
+    clock = SystemClock()
+    starts: list[float] = []
+
+    def launch() -> Launch:
+        starts.append(clock.monotonic())
+        return Launch(argv=[sys.executable, "-c", LIVES], env=dict(os.environ), ready=ready)
+
+    async def ready() -> bool:
+        return len(starts) == 1 or clock.monotonic() - starts[-1] > 1.0
+
+    keeper = child(LIVES, Lines(), start_deadline=0.3, launch=launch)
+    keeper.start()
+    await keeper.until_ready()
+    assert keeper.pid is not None
+    os.kill(keeper.pid, signal.SIGKILL)
+
+    async def is_ready_again() -> bool:
+        return keeper.restarts > 1 and keeper.is_ready
+
+    await eventually(is_ready_again)
+    await keeper.stop(deadline(10))
+
+
+class LeapingClock(SystemClock):
+    """A clock that may be put forward, as it is for who was stopped meanwhile."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+async def test_who_stood_still_itself_takes_nobody_else_for_hung() -> None:
+    clock = LeapingClock()
+    answers: list[bool] = []
+
+    async def alive() -> bool:
+        if not answers:
+            clock.ahead += 1000  # nobody heard the answer
+        answers.append(bool(answers))
+        return answers[-1]
+
+    keeper = child(LIVES, Lines(), alive=alive, clock=clock)
+    keeper.start()
+    await keeper.until_ready()
+
+    async def answered() -> int:
+        return len(answers)
+
+    await eventually(answered, lambda count: count > 3)
+    assert keeper.restarts == 0
+    await keeper.stop(deadline(10))
+
+
+async def test_a_child_that_answers_nothing_while_it_stops_is_left_to_stop() -> None:
+    lines = Lines()
+
+    async def alive() -> bool:
+        return "stopping" not in lines.lines
+
+    keeper = child(TAKES_TIME, lines, alive=alive)
+    keeper.start()
+    await keeper.until_ready()
+
+    assert await keeper.stop(deadline(30))
+    assert lines.lines[-1] == "stopped"
 
 
 async def test_a_child_that_ignores_the_signal_is_killed_after_the_deadline() -> None:
