@@ -235,6 +235,8 @@ def _identities(section: bytes) -> Iterator[tuple[str, str]]:
     for line in section.splitlines():
         try:
             event = orjson.loads(line)
-            yield event["id"], event["occurred_at"]
+            known = event["id"], event["occurred_at"]
         except (ValueError, KeyError, TypeError):
             continue
+        if all(isinstance(value, str) for value in known):
+            yield known

@@ -1,6 +1,8 @@
 from datetime import UTC, datetime, timedelta
 
-from deploy.inbox_replay import oldest_copied
+import orjson
+
+from deploy.inbox_replay import _identities, oldest_copied
 from streams.contracts.clock import rfc3339
 from streams.recent import Recent
 from streams.state import hours
@@ -23,3 +25,12 @@ def test_the_oldest_that_is_copied_is_still_known_while_its_copy_is_worked_off()
         oldest = oldest_copied(now, 7)
         assert is_known(oldest, now + timedelta(minutes=59), 7)
         assert now - oldest > timedelta(days=6, hours=22)
+
+
+def test_a_line_that_is_no_event_hinders_no_replay() -> None:
+    event = {"id": "a", "occurred_at": "2026-03-09T10:00:00Z"}
+    others = [{"id": ["a"], "occurred_at": "2026"}, {"id": "b", "occurred_at": 1}, {"id": None}, [], "a", None]
+
+    lines = [orjson.dumps(line) for line in (*others, event)]
+
+    assert list(_identities(b"\n".join([b"{", *lines]))) == [("a", "2026-03-09T10:00:00Z")]
