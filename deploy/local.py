@@ -25,7 +25,8 @@ from deploy.data_folder import DataFolder, birth
 from deploy.environment import Environment
 from deploy.fetching import fetch_broker
 from deploy.output import PrefixedOutput
-from deploy.programs import LOOPBACK, SINKS, Kind, Ports, Programs, journal_folder
+from deploy.ports import LOOPBACK, http_url
+from deploy.programs import SINKS, Kind, Ports, Programs, journal_folder
 from deploy.roles import ShrinkingDeadline
 from deploy.settings import Settings
 from deploy.stores import make_ready
@@ -213,7 +214,7 @@ class LocalPipeline:
                     "restarts": child.restarts,
                 }
         programs = self.programs
-        admin = {name: f"http://{LOOPBACK}:{port}" for name, port in programs.admin_ports.items()}
+        admin = {name: http_url(LOOPBACK, port) for name, port in programs.admin_ports.items()}
         ports = {"http": programs.ports.http, "kafka": programs.ports.kafka, "clickhouse": programs.ports.clickhouse}
         description = {
             "version": VERSION,

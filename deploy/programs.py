@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deploy.environment import for_child
-from deploy.ports import chosen_port, free_port
+from deploy.ports import LOOPBACK, chosen_port, free_port, http_url, reachable
 from deploy.probe import http_status, kafka_answers
 from deploy.settings import Settings
 from deploy.supervisor import Launch, Question
 from streams.contracts.errors import ConfigurationError
 
-LOOPBACK = "127.0.0.1"
 PATIENCE = 10.0
 """Seconds that a program has for a sign of life: one that is busy is slow, and must not be taken for one that hangs."""
 AUDITED = "1d"
 """How far back the books are looked at again and again."""
-EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
 
 def journal_folder(settings: Settings, data: Path) -> Path:
@@ -124,8 +122,7 @@ class Programs:
         self._picked_ports: dict[str, int] = {}
         self._file = file
         self._data = data
-        host = settings.ingest.host
-        self._ingest_host = LOOPBACK if host in EVERYWHERE else host
+        self._ingest_host = reachable(settings.ingest.host)
 
     @property
     def admin_ports(self) -> dict[str, int]:
@@ -135,13 +132,12 @@ class Programs:
     @property
     def http(self) -> str:
         """Where webhooks go."""
-        host = f"[{self._ingest_host}]" if ":" in self._ingest_host else self._ingest_host
-        return f"http://{host}:{self.ports.http}"
+        return http_url(self._ingest_host, self.ports.http)
 
     @property
     def clickhouse(self) -> str:
         """Where ClickHouse's clients connect."""
-        return f"http://{LOOPBACK}:{self.ports.clickhouse}"
+        return http_url(LOOPBACK, self.ports.clickhouse)
 
     @property
     def addresses(self) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 import asyncio
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import aiohttp
 import click
 
 from deploy.commands.options import INGEST, Invocation, common_options
+from deploy.ports import http_url, reachable
 from deploy.posting import Form, Payload, form_of, post, signed
 from deploy.settings import Settings
 from ingest.settings import SourceSettings
@@ -17,10 +19,24 @@ from streams.contracts.errors import ConfigurationError
 STDIN = "-"
 
 
+def _checked_url(_context: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:
+    if given is None:
+        return None
+    try:
+        url = urlsplit(given)
+        if url.scheme in {"http", "https"} and url.hostname and url.port != 0:
+            return given
+    except ValueError:  # a port that is none, say
+        pass
+    raise click.BadParameter(f"{given} is no address of a server: give one like https://todoke.example.com:8080")
+
+
 @click.command("send")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @click.option("--source", metavar="NAME", help="Source to post as.  [default: the first one configured]")
-@click.option("--url", metavar="URL", help="Where todoke listens.  [default: the pipeline that runs here]")
+@click.option(
+    "--url", metavar="URL", callback=_checked_url, help="Where todoke listens.  [default: the pipeline that runs here]"
+)
 @click.option(
     "--form",
     type=click.Choice([form.value for form in Form]),
@@ -113,5 +129,4 @@ def _configured(settings: Settings, name: str, url: str | None) -> SourceSetting
 
 
 def _address(settings: Settings) -> str:
-    host = settings.ingest.host
-    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{settings.ingest.port}"  # noqa: S104 - compared
+    return http_url(reachable(settings.ingest.host), settings.ingest.port)

@@ -146,6 +146,15 @@ def test_an_empty_standard_input_is_told(
             assert "standard input is empty" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "todoke.example.com", "http://", "http://[::1", "http://a:b"])
+def test_what_is_no_address_is_told_at_once(url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    payload = tmp_path / "one.json"
+    payload.write_bytes(b"{}")
+
+    assert main(["send", "--url", url, str(payload)]) == Exit.MISUSED
+    assert f"{url} is no address of a server" in capsys.readouterr().err
+
+
 def test_what_keeps_a_post_from_being_taken_is_told_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     payload = tmp_path / "one.json"
     payload.write_bytes(b"{}")

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.ports import free_port, is_free
-from deploy.programs import LOOPBACK, Ports, Programs
+from deploy.ports import LOOPBACK, free_port, is_free
+from deploy.programs import Ports, Programs
 from deploy.settings import Settings
 from streams.contracts.errors import ConfigurationError
 
