@@ -26,6 +26,9 @@ LOCKED := $(VENV)/.locked
 INSTALLED := $(VENV)/.installed
 FETCHED := $(VENV)/.fetched
 
+# How todoke ends where somebody has to change what it was told.
+MISUSED := 2
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint format types layers unit integration acceptance bench flood soak chaos seeds mutations disasters wheel clean
 
@@ -35,8 +38,9 @@ help: ## List the targets
 setup: $(INSTALLED) $(FETCHED) ## Make the environment and fetch what is needed, once
 
 # Job control (set -m) lets the terminal's Ctrl-C reach todoke alone, so that make ends as todoke does.
-run: setup ## Run the whole pipeline here, with sample payloads, until Ctrl-C
-	@! [ -t 0 ] || set -m; $(BIN)/todoke up --demo --data $(DATA) || exit $$?
+run: setup ## Run the whole pipeline here, with sample payloads, until Ctrl-C (DATA= folder, ARGS= flags of todoke up)
+	@! [ -t 0 ] || set -m; $(BIN)/todoke up --demo --data $(DATA) $(ARGS) || { code=$$?; [ $$code -ne $(MISUSED) ] || \
+	echo "make run takes the folder as DATA=DIR, and other flags as ARGS='--http-port 0'" >&2; exit $$code; }
 
 test: lint types layers setup ## Everything that must be green
 	$(BIN)/pytest $(SPREAD) tests/chaos/test_short.py tests/acceptance tests/integration tests/contract tests/unit tests/chaos/test_judge.py

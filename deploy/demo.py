@@ -185,19 +185,20 @@ def _next(settings: Settings, clickhouse: str) -> str:
 
 
 def post_one(settings: Settings, send: str) -> str:
-    """Give a command that posts what some source takes: a recorded sample, else an event of one's own, else nothing.
+    """Give a command that posts what some source takes: an event of one's own, else a sample, else nothing.
+
+    The event is new and can be seen afterwards; the samples have come already.
 
     Args:
         settings: with the sources.
         send: how `todoke send` is typed here.
     """
     names = list(settings.sources)
-    name = _of_the_samples(settings)
-    if name is not None:
-        payload, before = _as_typed(Path(str(files("deploy") / "samples" / "deliveries-succeeded.json"))), ""
-    else:
-        name = next((name for name in names if settings.sources[name].takes_events), None)
-        payload, before = "--form ndjson -", f"echo '{OWN_EVENT}' | "
+    name = next((name for name in names if settings.sources[name].takes_events), None)
+    before, payload = f"echo '{OWN_EVENT}' | ", "--form ndjson -"
+    if name is None:
+        name = _of_the_samples(settings)
+        before, payload = "", _as_typed(Path(str(files("deploy") / "samples" / "deliveries-succeeded.json")))
     if name is None:
         return ""
     source = "" if name == names[0] else f" --source {name}"

@@ -63,7 +63,7 @@ class Ports:
         """Take the ports that the settings name, or pick some.
 
         Raises:
-            ConfigurationError: one of them is in use, or named twice.
+            ConfigurationError: some are in use, each of which is named, or one is named twice.
         """
         local, ingest = settings.local, settings.ingest
         wishes = (
@@ -79,10 +79,17 @@ class Ports:
                 )
         taken = {wish.port for wish in wishes}
         found: dict[str, int] = {}
+        refusals = []
         for wish in wishes:
-            port = chosen_port(wish.host, wish.port, purpose=wish.purpose, flag=wish.flag, besides=taken)
+            try:
+                port = chosen_port(wish.host, wish.port, purpose=wish.purpose, flag=wish.flag, besides=taken)
+            except ConfigurationError as error:
+                refusals.append(str(error))
+                continue
             found[wish.name] = port
             taken.add(port)
+        if refusals:
+            raise ConfigurationError("\n".join(refusals))
         return cls(**found)
 
 

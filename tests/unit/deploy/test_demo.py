@@ -54,12 +54,12 @@ def test_events_are_shown_where_they_can_be_posted() -> None:
 @pytest.mark.parametrize(
     ("sources", "command"),
     [
-        ({"cmc": {}}, r"todoke send \S+/deliveries-succeeded\.json"),
+        ({"shop": {"api_keys": ["k"]}}, r"todoke send \S+/deliveries-succeeded\.json"),
         (
-            {"app": {"provider": "generic"}, "shop": {}},
+            {"shut": {"provider": "generic", "api_keys": ["k"]}, "shop": {"api_keys": ["k"]}},
             r"todoke send --source shop \S+/deliveries-succeeded\.json",
         ),
-        ({"app": {"provider": "generic"}}, rf"echo '{re.escape(OWN_EVENT)}' \| todoke send --form ndjson -"),
+        ({"cmc": {}}, rf"echo '{re.escape(OWN_EVENT)}' \| todoke send --form ndjson -"),
         (
             {"shut": {"provider": "generic", "api_keys": ["k"]}, "app": {"provider": "generic"}},
             rf"echo '{re.escape(OWN_EVENT)}' \| todoke send --source app --form ndjson -",

@@ -50,6 +50,17 @@ def test_a_port_named_twice_is_refused() -> None:
     assert "--http-port or --clickhouse-port" in str(raised.value)
 
 
+def test_all_ports_that_are_in_use_are_named_at_once() -> None:
+    with socket.create_server((LOOPBACK, 0)) as one, socket.create_server((LOOPBACK, 0)) as other:
+        http, clickhouse = (server.getsockname()[1] for server in (one, other))
+
+        with pytest.raises(ConfigurationError) as raised:
+            Ports.chosen(settings(http=http, clickhouse=clickhouse))
+
+    for port, line in zip((http, clickhouse), str(raised.value).splitlines(), strict=True):
+        assert line.startswith(f"port {port} on {LOOPBACK}")
+
+
 def test_a_program_that_starts_first_gets_the_port_of_none_that_starts_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
