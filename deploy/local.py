@@ -131,7 +131,7 @@ class LocalPipeline:
         # 3.
         await self._bring_up(Kind.KAFKA, Kind.CLICKHOUSE)
         # 4.
-        await make_ready(self.settings)
+        await make_ready(self.settings, patience=self._local.start_deadline)
         # 5.
         await self._bring_up(*SINKS, Kind.WORKER, Kind.INGEST)
         for name in self.programs.names(Kind.AUDIT):

@@ -1,8 +1,8 @@
 """The lines of the child processes: on the terminal behind their names, and in a file each."""
 
+import contextlib
 import sys
 from pathlib import Path
-from typing import TextIO
 
 KEPT = 3
 """Old log files of each child that are kept."""
@@ -28,31 +28,34 @@ class PrefixedOutput:
         self._prefix = "" if plain else _prefix(name, number)
         self._path = folder / f"{name}.log"
         self._limit = limit
-        self._file: TextIO = self._path.open("a", encoding="utf-8")
+        self._file = self._path.open("ab", buffering=0)
         self._size = self._path.stat().st_size
 
     def write(self, line: str) -> None:
-        """Take one line."""
-        sys.stderr.write(f"{self._prefix}{line}\n")
-        sys.stderr.flush()
-        self._size += self._file.write(line + "\n")  # counts characters; near enough for a limit
-        self._file.flush()
-        if self._size >= self._limit:
-            self._rotate()
+        """Take one line; where the disk is full, or nobody reads the terminal any more, it is left out there."""
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{self._prefix}{line}\n")
+            sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            self._size += self._file.write(f"{line}\n".encode())
+            if self._size >= self._limit:
+                self._rotate()
 
     def close(self) -> None:
         """Close the log file."""
         self._file.close()
 
     def _rotate(self) -> None:
-        self._file.close()
+        fresh = self._path.with_suffix(".log.0")
+        begun = fresh.open("wb", buffering=0)  # first: where the disk has no room for it, all stays as it is
         for number in range(KEPT - 1, 0, -1):
             older = self._path.with_suffix(f".log.{number}")
             if older.exists():
                 older.replace(self._path.with_suffix(f".log.{number + 1}"))
         self._path.replace(self._path.with_suffix(".log.1"))
-        self._file = self._path.open("a", encoding="utf-8")
-        self._size = 0
+        fresh.replace(self._path)
+        self._file.close()
+        self._file, self._size = begun, 0
 
 
 def _prefix(name: str, number: int) -> str:

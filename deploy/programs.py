@@ -17,7 +17,8 @@ from deploy.supervisor import Launch, Question
 from streams.contracts.errors import ConfigurationError
 
 PATIENCE = 10.0
-"""Seconds that a program has for a sign of life: one that is busy is slow, and must not be taken for one that hangs."""
+"""Seconds that a program has for a sign of life, if it may be silent for so long at all: one that is busy is slow, and
+must not be taken for one that hangs."""
 AUDITED = "1d"
 """How far back the books are looked at again and again."""
 
@@ -130,6 +131,7 @@ class Programs:
         self._file = file
         self._data = data
         self._ingest_host = reachable(settings.ingest.host)
+        self._patience = min(PATIENCE, settings.local.silence / 4)
 
     @property
     def admin_ports(self) -> dict[str, int]:
@@ -194,13 +196,13 @@ class Programs:
         controller = ("--controller-port", str(self._pick(Kind.KAFKA)))
         command = ("kafka", "--data", str(self._data), "--port", str(port), *controller)
         answers = partial(kafka_answers, LOOPBACK, port)
-        return self._launch(command, port=port, ready=answers, alive=partial(answers, patience=PATIENCE))
+        return self._launch(command, port=port, ready=answers, alive=partial(answers, patience=self._patience))
 
     def _clickhouse(self) -> Launch:
         command = ("clickhouse", "--data", str(self._data), "--port", str(self.ports.clickhouse))
         answers = partial(_says_ok, LOOPBACK, self.ports.clickhouse, "/ping")
         return self._launch(
-            command, port=self.ports.clickhouse, ready=answers, alive=partial(answers, patience=PATIENCE)
+            command, port=self.ports.clickhouse, ready=answers, alive=partial(answers, patience=self._patience)
         )
 
     def _ingest(self) -> Launch:
@@ -240,7 +242,7 @@ class Programs:
             settings,
             port=port,
             ready=partial(_says_ok, host, port, "/readyz"),
-            alive=partial(_says_ok, host, port, "/healthz", patience=PATIENCE),
+            alive=partial(_answers, host, port, "/healthz", patience=self._patience),
         )
 
     def _launch(
@@ -264,6 +266,11 @@ class Programs:
 
 def _numbered(name: str, slot: int) -> str:
     return name if slot == 1 else f"{name}-{slot}"
+
+
+async def _answers(host: str, port: int, path: str, *, patience: float) -> bool:
+    """Tell whether a server answers at all: that it has no room for another connection is a sign of life, too."""
+    return await http_status(host, port, path, patience=patience) is not None
 
 
 async def _says_ok(host: str, port: int, path: str, *, patience: float = 2.0) -> bool:

@@ -95,8 +95,8 @@ class LocalSettings(Section):
     stop_deadline: float = Field(default=60.0, gt=0, le=3600, description="seconds")
     """Seconds that the whole pipeline has for stopping; what is still there then is killed."""
     start_deadline: float = Field(default=120.0, gt=0, le=3600, description="seconds")
-    """Seconds that a process has from its start until it is ready. One that is started again is killed after them only
-    if it gave no sign of life either: it may wait for another one."""
+    """Seconds that a process has from its start until it is ready, and Kafka for each step of it. One that is started
+    again is killed after them only if it gave no sign of life either: it may wait for another one."""
     restart_pause: float = Field(default=0.5, gt=0, le=60, description="seconds")
     """Seconds until a process that died is started again, the first time; doubles each time."""
     restart_pause_limit: float = Field(default=30.0, gt=0, le=3600, description="seconds")

@@ -11,18 +11,19 @@ from streams.contracts.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-KAFKA_PATIENCE = 30.0
-"""Seconds that the broker may take from listening to answering."""
 
-
-async def make_ready(settings: Settings) -> None:
+async def make_ready(settings: Settings, *, patience: float) -> None:
     """Make topics and tables.
+
+    Args:
+        settings: with their addresses.
+        patience: seconds that Kafka may take for each of its answers. It may hang, and be started again meanwhile.
 
     Raises:
         TodokeError: one of them does not answer, or is not what this version can work with.
     """
     states, applied = await asyncio.gather(
-        ensure_topics(settings.kafka, settings.topics, create=True, update=True, patience=KAFKA_PATIENCE),
+        ensure_topics(settings.kafka, settings.topics, create=True, update=True, patience=patience),
         migrations.migrate(settings.clickhouse),
     )
     check_shards(states, settings.topics.shards)
@@ -30,7 +31,7 @@ async def make_ready(settings: Settings) -> None:
         for difference in state.differences:
             logger.warning("topic %s %s", state.name, difference)
     groups = (settings.worker_group(), *settings.sink_groups().values())
-    await until_coordinated(settings.kafka, groups, patience=KAFKA_PATIENCE)
+    await until_coordinated(settings.kafka, groups, patience=patience)
     if applied:
         logger.info("applied to ClickHouse: %s", applied[0] if len(applied) == 1 else f"{applied[0]} to {applied[-1]}")
 

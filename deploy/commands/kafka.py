@@ -33,6 +33,12 @@ def command(invocation: Invocation, *, port: int, controller_port: int) -> int:
     invocation.start_logging(environment, "kafka")
     folder: Path = invocation.data / "kafka"
     settings = environment.settings
-    broker = EmbeddedKafka(data=folder, port=port, heap=settings.local.kafka_heap, controller_port=controller_port)
+    broker = EmbeddedKafka(
+        data=folder,
+        port=port,
+        heap=settings.local.kafka_heap,
+        controller_port=controller_port,
+        start_within=settings.local.start_deadline,
+    )
     running = Running(name="kafka", stop_deadline=settings.stop.deadline, admin=None)
     return run_role(lambda: EmbeddedRole("Kafka", broker), running)

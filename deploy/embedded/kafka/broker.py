@@ -265,7 +265,7 @@ class EmbeddedKafka(ServerProcess):
         if code is None:
             return ServerFailedError(
                 f"Kafka did not answer within {self._start_within:.0f} s; it is ended. "
-                f"If it was busy reading its logs, start again when less runs on this machine.\n{lines}"
+                f"If it was busy reading its logs, start again with more time: local.start_deadline.\n{lines}"
             )
         if "Address already in use" in lines and not is_free(LOOPBACK, self._port):
             return PortInUseError(self.name, LOOPBACK, self._port)

@@ -1,10 +1,11 @@
+import asyncio
 import socket
 from pathlib import Path
 
 import pytest
 
 from deploy.ports import LOOPBACK, free_port, is_free
-from deploy.programs import Ports, Programs
+from deploy.programs import Kind, Ports, Programs
 from deploy.settings import Settings
 from streams.contracts.errors import ConfigurationError
 
@@ -82,6 +83,21 @@ def test_the_address_of_webhooks_is_a_url(tmp_path: Path, host: str, told: str) 
     programs = Programs(settings=settings(host=host), file=None, data=tmp_path, ports=ports)
 
     assert programs.http == f"http://{told}:8080"
+
+
+async def test_a_role_without_room_for_another_connection_lives(tmp_path: Path) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, LOOPBACK, 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        ports = Ports(http=port, kafka=free_port(), clickhouse=free_port())
+        ingest = Programs(settings=settings(), file=None, data=tmp_path, ports=ports).all()[Kind.INGEST].launch()
+        assert ingest.alive is not None
+        assert await ingest.alive()
+        assert not await ingest.ready()
 
 
 async def test_what_takes_connections_and_answers_nothing_gives_no_sign_of_life(
