@@ -20,7 +20,7 @@ async def http_status(host: str, port: int, path: str, *, patience: float = 2.0)
     try:
         async with asyncio.timeout(patience):
             reader, writer = await asyncio.open_connection(host, port)
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+            writer.write(_get(host, port, path))
             line = await reader.readline()
             return int(line.split()[1])
     except (OSError, TimeoutError, IndexError, ValueError, RuntimeError):  # the last one is uvloop's: `event_loop`
@@ -30,6 +30,33 @@ async def http_status(host: str, port: int, path: str, *, patience: float = 2.0)
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+
+async def reacts(host: str, port: int, path: str, *, patience: float) -> bool:
+    """Tell whether a server does something about a GET: one that has no room for it may end the connection unread.
+
+    Of a process that hangs the system takes connections, too, but nothing follows.
+    """
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(patience):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(_get(host, port, path))
+            await reader.read(1)
+            return True
+    except (ConnectionError, RuntimeError):
+        return writer is not None
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        if writer is not None:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+def _get(host: str, port: int, path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode()
 
 
 async def kafka_answers(host: str, port: int, *, patience: float = 2.0) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from deploy.environment import for_child
 from deploy.ports import LOOPBACK, chosen_port, free_port, http_url, reachable
-from deploy.probe import http_status, kafka_answers
+from deploy.probe import http_status, kafka_answers, reacts
 from deploy.settings import Settings
 from deploy.supervisor import Launch, Question
 from streams.contracts.errors import ConfigurationError
@@ -242,7 +242,7 @@ class Programs:
             settings,
             port=port,
             ready=partial(_says_ok, host, port, "/readyz"),
-            alive=partial(_answers, host, port, "/healthz", patience=self._patience),
+            alive=partial(reacts, host, port, "/healthz", patience=self._patience),
         )
 
     def _launch(
@@ -266,11 +266,6 @@ class Programs:
 
 def _numbered(name: str, slot: int) -> str:
     return name if slot == 1 else f"{name}-{slot}"
-
-
-async def _answers(host: str, port: int, path: str, *, patience: float) -> bool:
-    """Tell whether a server answers at all: that it has no room for another connection is a sign of life, too."""
-    return await http_status(host, port, path, patience=patience) is not None
 
 
 async def _says_ok(host: str, port: int, path: str, *, patience: float = 2.0) -> bool:
