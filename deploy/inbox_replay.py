@@ -235,8 +235,8 @@ def _identities(section: bytes) -> Iterator[tuple[str, str]]:
     for line in section.splitlines():
         try:
             event = orjson.loads(line)
-            known = event["id"], event["occurred_at"]
-        except (ValueError, KeyError, TypeError):
+            id_, time = event["id"], event["occurred_at"]
+            if isinstance(id_, str) and rfc3339(datetime.fromisoformat(time)) == time:
+                yield id_, time
+        except (ValueError, KeyError, TypeError, OverflowError):
             continue
-        if all(isinstance(value, str) for value in known):
-            yield known

@@ -52,7 +52,8 @@ class PrefixedOutput:
             older = self._path.with_suffix(f".log.{number}")
             if older.exists():
                 older.replace(self._path.with_suffix(f".log.{number + 1}"))
-        self._path.replace(self._path.with_suffix(".log.1"))
+        with contextlib.suppress(FileNotFoundError):  # somebody has removed it
+            self._path.replace(self._path.with_suffix(".log.1"))
         fresh.replace(self._path)
         self._file.close()
         self._file, self._size = begun, 0

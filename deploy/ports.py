@@ -11,13 +11,13 @@ LOWEST, HIGHEST = 20_000, 32_000
 """Ports are picked from here: below the range that Linux (from 32768) and macOS (from 49152) give to outgoing
 connections, so that none of those can take a picked port before the process that it was picked for does."""
 TRIES = 200
-EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 LOOPBACK = "127.0.0.1"
+_REACHED = {"0.0.0.0": LOOPBACK, "::": "::1"}  # noqa: S104 - compared, not bound
 
 
 def reachable(host: str) -> str:
     """Tell where a server that listens on a host is reached from this machine."""
-    return LOOPBACK if host in EVERYWHERE else host
+    return _REACHED.get(host, host)
 
 
 def http_url(host: str, port: int) -> str:

@@ -13,12 +13,14 @@ from deploy.environment import for_child
 from deploy.ports import LOOPBACK, chosen_port, free_port, http_url, reachable
 from deploy.probe import http_status, kafka_answers, reacts
 from deploy.settings import Settings
-from deploy.supervisor import Launch, Question
+from deploy.supervisor import MOST_DOUBLINGS, Launch, Question
 from streams.contracts.errors import ConfigurationError
 
 PATIENCE = 10.0
 """Seconds that a program has for a sign of life, if it may be silent for so long at all: one that is busy is slow, and
 must not be taken for one that hangs."""
+LONGEST = 3600.0
+"""What the settings of seconds allow."""
 AUDITED = "1d"
 """How far back the books are looked at again and again."""
 
@@ -195,8 +197,10 @@ class Programs:
         port = self.ports.kafka
         controller = ("--controller-port", str(self._pick(Kind.KAFKA)))
         command = ("kafka", "--data", str(self._data), "--port", str(port), *controller)
+        # Its supervisor alone decides when it takes too long, and gives it more time at each start.
+        patient = {"local.start_deadline": min(LONGEST, self.settings.local.start_deadline * 2**MOST_DOUBLINGS)}
         answers = partial(kafka_answers, LOOPBACK, port)
-        return self._launch(command, port=port, ready=answers, alive=partial(answers, patience=self._patience))
+        return self._launch(command, patient, port=port, ready=answers, alive=partial(answers, patience=self._patience))
 
     def _clickhouse(self) -> Launch:
         command = ("clickhouse", "--data", str(self._data), "--port", str(self.ports.clickhouse))

@@ -17,7 +17,8 @@ async def make_ready(settings: Settings, *, patience: float) -> None:
 
     Args:
         settings: with their addresses.
-        patience: seconds that Kafka may take for each of its answers. It may hang, and be started again meanwhile.
+        patience: seconds that Kafka may take for the topics, and for its groups. It may hang, and be started again
+            meanwhile.
 
     Raises:
         TodokeError: one of them does not answer, or is not what this version can work with.

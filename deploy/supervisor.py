@@ -275,7 +275,7 @@ class Child:
 
     async def _falls_silent(self, alive: Question, silence: "_Silence") -> None:
         """Wait until a process that lives does not answer any more."""
-        while not silence.is_over_after(answer=await alive()):  # noqa: ASYNC110 - as above
+        while not silence.is_over_after(answer=await alive()):  # noqa: ASYNC110 - an answer that is missing raises no event
             await asyncio.sleep(min(WATCH_PAUSE, self._policy.silence / 4))
 
     def _kill_silent(self, pid: int, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """``todoke up``: the whole pipeline on this machine."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,15 +94,20 @@ async def _show(pipeline: LocalPipeline) -> None:
         told = await show(pipeline.settings, pipeline.programs.http, pipeline.programs.clickhouse, SystemClock())
     except TodokeError as error:
         told = f"the samples did not come through: {error}"
-    click.echo(f"\n{told}\n\nCtrl-C stops everything; the next start finds it again.")
+    _say(f"\n{told}\n\nCtrl-C stops everything; the next start finds it again.")
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it, or its disk is full: no reason to end
+        click.echo(text)
 
 
 async def _run(environment: Environment, folder: DataFolder, *, demo: bool) -> Exit:
     pipeline = LocalPipeline(environment, data=folder)
     async with pipeline.running():
         if not pipeline.is_stopping:
-            click.echo(_addresses(pipeline))
-            click.echo("ready")
+            _say(_addresses(pipeline))
+            _say("ready")
             if demo:
                 await pipeline.unless_stopped(_show(pipeline))
             await pipeline.wait()

@@ -28,9 +28,17 @@ def test_the_oldest_that_is_copied_is_still_known_while_its_copy_is_worked_off()
 
 
 def test_a_line_that_is_no_event_hinders_no_replay() -> None:
-    event = {"id": "a", "occurred_at": "2026-03-09T10:00:00Z"}
-    others = [{"id": ["a"], "occurred_at": "2026"}, {"id": "b", "occurred_at": 1}, {"id": None}, [], "a", None]
+    event = {"id": "a", "occurred_at": "2026-03-09T10:00:00.000Z"}
+    others = [
+        {"id": ["a"], "occurred_at": "2026-03-09T10:00:00.000Z"},
+        {"id": "b", "occurred_at": 1},
+        {"id": "c", "occurred_at": "soon"},
+        {"id": None},
+        [],
+        "a",
+        None,
+    ]
 
     lines = [orjson.dumps(line) for line in (*others, event)]
 
-    assert list(_identities(b"\n".join([b"{", *lines]))) == [("a", "2026-03-09T10:00:00Z")]
+    assert list(_identities(b"\n".join([b"{", *lines]))) == [("a", "2026-03-09T10:00:00.000Z")]

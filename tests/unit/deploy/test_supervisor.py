@@ -156,11 +156,20 @@ class Restarted:
 async def killed_once(restarted: Restarted) -> Child:
     """Bring a child to its second start."""
     keeper = child(LIVES, Lines(), start_deadline=0.5, launch=restarted.launch)
+    await kill_once_ready(keeper)
+    return keeper
+
+
+async def kill_once_ready(keeper: Child) -> None:
+    """Not by `until_ready`, whose deadline may be over before the process has begun."""
     keeper.start()
-    await keeper.until_ready()
+
+    async def ready() -> bool:
+        return keeper.is_ready
+
+    await eventually(ready)
     assert keeper.pid is not None
     os.kill(keeper.pid, signal.SIGKILL)
-    return keeper
 
 
 async def test_a_child_that_hangs_before_it_is_ready_again_is_killed_and_started_again() -> None:
@@ -197,10 +206,7 @@ async def test_a_child_that_needs_longer_to_be_ready_again_is_given_more_time_at
         return len(starts) == 1 or clock.monotonic() - starts[-1] > 1.0
 
     keeper = child(LIVES, Lines(), start_deadline=0.3, launch=launch)
-    keeper.start()
-    await keeper.until_ready()
-    assert keeper.pid is not None
-    os.kill(keeper.pid, signal.SIGKILL)
+    await kill_once_ready(keeper)
 
     async def is_ready_again() -> bool:
         return keeper.restarts > 1 and keeper.is_ready
