@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import struct
+from collections.abc import AsyncIterator
 
 import psutil
 
@@ -16,20 +17,13 @@ _API_VERSIONS = _REQUEST.pack(_REQUEST.size - 4, 18, 0, _CORRELATION_ID, -1)
 
 async def http_status(host: str, port: int, path: str, *, patience: float = 2.0) -> int | None:
     """Tell the status with which a server answers a GET; ``None`` where nobody answers."""
-    writer: asyncio.StreamWriter | None = None
     try:
-        async with asyncio.timeout(patience):
-            reader, writer = await asyncio.open_connection(host, port)
+        async with asyncio.timeout(patience), _connection(host, port) as (reader, writer):
             writer.write(_get(host, port, path))
             line = await reader.readline()
-            return int(line.split()[1])
+        return int(line.split()[1])
     except (OSError, TimeoutError, IndexError, ValueError, RuntimeError):  # the last one is uvloop's: `event_loop`
         return None
-    finally:
-        if writer is not None:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
 
 
 async def reacts(host: str, port: int, path: str, *, patience: float) -> bool:
@@ -37,26 +31,17 @@ async def reacts(host: str, port: int, path: str, *, patience: float) -> bool:
 
     Of a process that hangs the system takes connections, too, but nothing follows.
     """
-    writer: asyncio.StreamWriter | None = None
+    is_connected = False
     try:
-        async with asyncio.timeout(patience):
-            reader, writer = await asyncio.open_connection(host, port)
+        async with asyncio.timeout(patience), _connection(host, port) as (reader, writer):
+            is_connected = True
             writer.write(_get(host, port, path))
             await reader.read(1)
-            return True
     except (ConnectionError, RuntimeError):
-        return writer is not None
+        return is_connected
     except (OSError, TimeoutError):
         return False
-    finally:
-        if writer is not None:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-
-def _get(host: str, port: int, path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode()
+    return True
 
 
 async def kafka_answers(host: str, port: int, *, patience: float = 2.0) -> bool:
@@ -64,20 +49,28 @@ async def kafka_answers(host: str, port: int, *, patience: float = 2.0) -> bool:
 
     That it takes connections says little: the system does so for a process that hangs.
     """
-    writer: asyncio.StreamWriter | None = None
     try:
-        async with asyncio.timeout(patience):
-            reader, writer = await asyncio.open_connection(host, port)
+        async with asyncio.timeout(patience), _connection(host, port) as (reader, writer):
             writer.write(_API_VERSIONS)
             answer = await reader.readexactly(_ANSWER.size)
-            return bool(_ANSWER.unpack(answer)[1] == _CORRELATION_ID)
+        return bool(_ANSWER.unpack(answer)[1] == _CORRELATION_ID)
     except (OSError, TimeoutError, asyncio.IncompleteReadError, RuntimeError):
         return False
+
+
+@contextlib.asynccontextmanager
+async def _connection(host: str, port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        yield reader, writer
     finally:
-        if writer is not None:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+def _get(host: str, port: int, path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode()
 
 
 def listens_itself(pid: int, port: int) -> bool:
