@@ -102,6 +102,22 @@ def test_an_insert_from_input_is_cut_in_three() -> None:
     )
 
 
+def test_rows_behind_an_insert_from_input_are_not_read() -> None:
+    text = b"INSERT INTO t SELECT * FROM input('a String') FORMAT CSV\n'input('b String') FORMAT TSV; $$ ("
+    found = read_statement(text)
+    assert isinstance(found, InsertSelect)
+    assert (found.format, found.structure) == ("CSV", b"'a String'")
+    assert found.rows == b"'input('b String') FORMAT TSV; $$ ("
+
+
+def test_an_insert_from_input_reads_a_file() -> None:
+    found = read_statement(b"INSERT INTO t SELECT a FROM input('a Enum(\\'x\\' = 1)') WHERE 1 FORMAT CSV\n")
+    assert isinstance(found, InsertSelect)
+    assert found.reading("/dev/fd/9") == (
+        b"INSERT INTO t SELECT a FROM file('/dev/fd/9', 'CSV', 'a Enum(\\'x\\' = 1)', 'none') WHERE 1 "
+    )
+
+
 def test_an_insert_from_input_needs_a_format() -> None:
     with pytest.raises(ClickHouseError) as refused:
         read_statement(b"INSERT INTO t SELECT * FROM input('a Int8')")

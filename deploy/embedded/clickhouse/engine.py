@@ -21,7 +21,7 @@ from deploy.embedded.clickhouse.configuration import write_configuration, write_
 from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.spool import Spool
-from deploy.embedded.clickhouse.statements import Insert, Select, quoted
+from deploy.embedded.clickhouse.statements import Insert, InsertSelect, Select, quoted
 from deploy.embedded.clickhouse.synchronous import can_write_through
 from deploy.embedded.clickhouse.tokens import Begun, Logs, take_back_orphans
 from deploy.embedded.errors import EmbeddedServerError
@@ -280,7 +280,7 @@ class Connection:
         finally:
             os.close(pipe)
 
-    def begin_insert(self, insert: Insert, parameters: Mapping[str, str]) -> None:
+    def begin_insert(self, insert: Insert | InsertSelect, parameters: Mapping[str, str]) -> None:
         """Begin an INSERT whose rows follow. The engine sees nothing of it before ``finish_insert``.
 
         Raises:

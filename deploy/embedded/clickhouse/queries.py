@@ -104,7 +104,7 @@ class Queries:
             text = text + b"\n" if text else b""
             with contextlib.suppress(ClickHouseError):  # the statement goes on in the body, or fails again below
                 statement = read_statement(text)
-                if isinstance(statement, Insert):
+                if isinstance(statement, Insert | InsertSelect):
                     return text, statement
             text += await body.content(_HEAD)
         statement = read_statement(text)
@@ -121,10 +121,8 @@ class Queries:
         match statement:
             case Select():
                 return await run.select(statement)
-            case Insert():
+            case Insert() | InsertSelect():
                 return await run.insert(statement)
-            case InsertSelect():
-                return await run.insert_select(statement)
             case Kill():
                 return await run.small(await self._engine_ids(statement))
             case Other():

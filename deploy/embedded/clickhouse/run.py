@@ -15,7 +15,7 @@ from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.pipe import pipe
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.reply import Reply
-from deploy.embedded.clickhouse.statements import Insert, InsertSelect, Select, unquoted
+from deploy.embedded.clickhouse.statements import Insert, InsertSelect, Select
 
 T = TypeVar("T")
 
@@ -112,54 +112,29 @@ class Run:
         await self.reply.write(content)
         return progress
 
-    async def insert(self, statement: Insert) -> Progress:
+    async def insert(self, statement: Insert | InsertSelect) -> Progress:
         """Take the rows as they come; nothing of them is inserted unless the whole body has arrived."""
         self.output_format()
         return await self._write_rows(statement, self.body)
 
-    async def insert_select(self, statement: InsertSelect) -> Progress:
-        """Put the rows into a temporary table and select from that.
-
-        chDB takes no rows for ``input()``: it would insert nothing, and say nothing.
-        """
-        self.output_format()
-        table = ExternalTable(
-            name=f"input_{self.tag}",
-            structure=unquoted(statement.structure),
-            format=statement.format,
-            rows=statement.rows,
-        )
-        async with self.external([table], body=self.body, on_disk=True):
-            sql = statement.before + b" `" + table.name.encode() + b"` " + statement.after
-            _, progress = await self._blocking(self.connection.insert, sql, "Null", self.call.parameters, self._token)
-            return progress
-
     @contextlib.asynccontextmanager
-    async def external(
-        self, tables: Sequence[ExternalTable], *, body: Body | None = None, on_disk: bool = False
-    ) -> AsyncIterator[None]:
-        """Have temporary tables for a while.
-
-        Args:
-            tables: what they are.
-            body: further rows of them.
-            on_disk: they are too large for memory.
-        """
+    async def external(self, tables: Sequence[ExternalTable]) -> AsyncIterator[None]:
+        """Have temporary tables for a while."""
         created = []
-        engine = " ENGINE = MergeTree ORDER BY tuple()" if on_disk else ""
         try:
             for table in tables:
-                sql = f"CREATE TEMPORARY TABLE `{table.name}` ({table.structure}){engine}"
-                await self._blocking(self.connection.query, sql, "Null")
+                await self._blocking(
+                    self.connection.query, f"CREATE TEMPORARY TABLE `{table.name}` ({table.structure})", "Null"
+                )
                 created.append(table.name)
                 text = f"INSERT INTO `{table.name}`".encode()
-                await self._write_rows(Insert(text=text, format=table.format, rows=table.rows), body)
+                await self._write_rows(Insert(text=text, format=table.format, rows=table.rows), body=None)
             yield
         finally:
             for name in created:
                 await self._blocking(self.connection.query, f"DROP TEMPORARY TABLE `{name}`", "Null")
 
-    async def _write_rows(self, insert: Insert, body: Body | None) -> Progress:
+    async def _write_rows(self, insert: Insert | InsertSelect, body: Body | None) -> Progress:
         """Run an INSERT.
 
         Args:

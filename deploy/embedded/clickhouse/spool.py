@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deploy.embedded.clickhouse.errors import ClickHouseError
-from deploy.embedded.clickhouse.statements import Insert
+from deploy.embedded.clickhouse.statements import Insert, InsertSelect
 
 _BUFFER = 2**20  # bytes of rows that are written at a time
 
@@ -15,7 +15,7 @@ _BUFFER = 2**20  # bytes of rows that are written at a time
 class Spool:
     """One INSERT. What is written and read at once hardly reaches the disk, and a kill leaves nothing behind."""
 
-    def __init__(self, folder: Path, insert: Insert, parameters: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, insert: Insert | InsertSelect, parameters: Mapping[str, str]) -> None:
         """Begin.
 
         Args:
@@ -49,9 +49,7 @@ class Spool:
         """
         with _room():
             self._rows.seek(0)  # writes what is buffered, too
-        # On lines of their own, for what stands before may end in a comment.
-        infile = f"\nFROM INFILE '{self._place}' COMPRESSION 'none'\n".encode()
-        return self._insert.text + infile + self._insert.settings + f"\nFORMAT {self._insert.format}".encode()
+        return self._insert.reading(self._place)
 
     def without_place(self, error: str) -> str:
         """Leave out of the engine's words which file it has read."""

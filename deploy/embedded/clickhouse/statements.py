@@ -28,6 +28,12 @@ class Insert:
     rows: bytes
     """The rows' beginning, as far as it was read."""
 
+    def reading(self, file: str) -> bytes:
+        """Write the statement that takes the rows from a file."""
+        # On lines of their own, for what stands before may end in a comment.
+        infile = f"\nFROM INFILE {quoted(file)} COMPRESSION 'none'\n".encode()
+        return self.text + infile + self.settings + f"\nFORMAT {self.format}".encode()
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InsertSelect:
@@ -47,6 +53,14 @@ class InsertSelect:
 
     rows: bytes
     """The rows' beginning, as far as it was read."""
+
+    def reading(self, file: str) -> bytes:
+        """Write the statement that takes the rows from a file.
+
+        ``input()`` itself would get none: chDB inserts nothing then, and says nothing.
+        """
+        function = f"file({quoted(file)}, {quoted(self.format)}, ".encode() + self.structure + b", 'none')"
+        return self.before + function + self.after
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,7 +220,7 @@ def _read_insert(text: bytes, tokens: Iterator[_Token]) -> Statement:
             if following is not None and following.word == b"INFILE":
                 raise ClickHouseError(78, "UNKNOWN_TYPE_OF_QUERY", "Query has infile and was sent directly to server")
         if token.word in _SELECTING:
-            return _read_insert_select(text, [token, *tokens])
+            return _read_insert_select(text, token, tokens)
     return Other(text=text, keyword="INSERT", format=None)
 
 
@@ -226,29 +240,33 @@ def _parted(text: bytes, read: list[_Token]) -> tuple[bytes, bytes]:
     return text[:end], b""
 
 
-def _read_insert_select(text: bytes, tokens: list[_Token]) -> Statement:
-    for number, token in enumerate(tokens[:-3]):
-        if token.word == b"INPUT" and [each.kind for each in tokens[number + 1 : number + 4]] == [
-            "open",
-            "text",
-            "close",
-        ]:
-            break
-    else:
-        tokens = _only_statement(tokens)
-        return Other(text=text[: tokens[-1].end], keyword="INSERT", format=None)
-    for at in range(number + 4, len(tokens) - 1):
-        if tokens[at].word == b"FORMAT" and tokens[at].depth == 0:
-            name = tokens[at + 1]
-            literal = tokens[number + 2]
+def _read_insert_select(text: bytes, first: _Token, tokens: Iterator[_Token]) -> Statement:
+    """Read an INSERT from its SELECT on; one from ``input()`` only up to where its rows begin."""
+    read = [first]
+    function: int | None = None
+    for token in tokens:
+        read.append(token)
+        if function is None and _is_input(read[-4:]):
+            function = len(read) - 4
+        elif function is not None and token.word == b"FORMAT" and token.depth == 0:
+            if (name := next(tokens, None)) is None:
+                break
+            called, _, literal, closed = read[function : function + 4]
             return InsertSelect(
-                before=text[: token.start],
+                before=text[: called.start],
                 structure=text[literal.start : literal.end],
-                after=text[tokens[number + 3].end : tokens[at].start],
+                after=text[closed.end : token.start],
                 format=_name(text, name),
                 rows=_rows(text, name.end),
             )
-    raise ClickHouseError(73, "UNKNOWN_FORMAT", "The query reads from input() and names no FORMAT for its rows")
+    if function is not None:
+        raise ClickHouseError(73, "UNKNOWN_FORMAT", "The query reads from input() and names no FORMAT for its rows")
+    return Other(text=text[: _only_statement(read)[-1].end], keyword="INSERT", format=None)
+
+
+def _is_input(tokens: list[_Token]) -> bool:
+    """Tell whether these are ``input('structure')``."""
+    return tokens[0].word == b"INPUT" and [token.kind for token in tokens[1:]] == ["open", "text", "close"]
 
 
 def _rows(text: bytes, end: int) -> bytes:

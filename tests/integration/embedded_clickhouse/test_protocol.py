@@ -399,6 +399,35 @@ async def test_rows_are_selected_from_input(at: str, table: str) -> None:
     assert await rows(at, f"SELECT n, s FROM {table} ORDER BY n") == [["2", "X"], ["6", "Z"]]
 
 
+async def test_rows_from_input_are_counted_each_time_anew(at: str, table: str) -> None:
+    query = f"INSERT INTO {table} (n) SELECT count() FROM input('a String') FORMAT TSV"
+    for rows_ in ("x\n", "x\ny\n", "x\ny\nz\n"):
+        answer = await ask(at, rows_, query=query)
+        assert answer.status == 200, answer.text
+    assert await value(at, f"SELECT arraySort(groupArray(n)) FROM {table}") == "[1,2,3]"
+
+
+async def test_rows_from_input_are_inserted_once_by_their_token(at: str) -> None:
+    await ask(
+        at,
+        "CREATE OR REPLACE TABLE chosen (a LowCardinality(String)) ENGINE = MergeTree ORDER BY a"
+        " SETTINGS non_replicated_deduplication_window = 10",
+    )
+    query = "INSERT INTO chosen SELECT * FROM input('a String') FORMAT TSV"
+    for _ in range(2):
+        answer = await ask(at, "x\ny\n", query=query, insert_deduplication_token="once")
+        assert answer.status == 200, answer.text
+    assert await value(at, "SELECT count() FROM chosen") == "2"
+
+
+async def test_bad_rows_of_input_are_refused_with_their_place(at: str, table: str) -> None:
+    answer = await ask(at, "1\n2\nx\n", query=f"INSERT INTO {table} (n) SELECT a FROM input('a UInt8') FORMAT TSV")
+    assert (answer.status, answer.code) == (400, 27)
+    assert "row 3" in answer.text
+    assert "/dev/fd" not in answer.text
+    assert await value(at, f"SELECT count() FROM {table}") == "0"
+
+
 async def test_rows_take_parameters(at: str, table: str) -> None:
     answer = await ask(
         at, "", query="INSERT INTO {t:Identifier} VALUES (1, {s:String})", param_t=table, param_s="it's \\\\ ok"
