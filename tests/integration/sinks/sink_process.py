@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -25,12 +24,12 @@ class MortalWriter(ClickHouseWriter):
         super().__init__(connection=connection)
         self._left = inserts
 
-    async def _insert(self, table: str, lines: bytes, name: str, columns: Sequence[str] | None = None) -> None:
+    async def _insert(self, table: str, lines: bytes, name: str, statement: str | None = None) -> None:
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         if self._left is not None:
             self._left -= 1
-        await super()._insert(table, lines, name, columns)
+        await super()._insert(table, lines, name, statement)
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -43,10 +43,10 @@ class MortalWriter(ClickHouseWriter):
     left = 10**9
     before = True
 
-    async def _insert(self, table: str, lines: bytes, name: str, columns: Sequence[str] | None = None) -> None:
+    async def _insert(self, table: str, lines: bytes, name: str, statement: str | None = None) -> None:
         if self.left <= 0 and self.before:
             raise KilledError
-        await super()._insert(table, lines, name, columns)
+        await super()._insert(table, lines, name, statement)
         self.left -= 1
         if self.left < 0:
             raise KilledError
