@@ -7,6 +7,9 @@ Starts `todoke up` in a folder of its own, sends generated mail histories over H
 waits until the last event is in the tables and on the topics, lets `todoke audit` check the books and holds the counts
 against what was sent. Exit code 1 if anything is lost or counted twice. The sender, Kafka and ClickHouse share the
 machine with the roles; their processor time is in the table.
+
+Machines differ, and one machine from hour to hour where others share its processors. So the cost of an event is told as
+a ratio, too: how often the same events could be read and written as JSON instead, measured before and after.
 """
 
 import argparse
@@ -21,11 +24,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+import orjson
 import psutil
 import uvloop
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.traffic.mails import Traffic, traffic
+from tests.traffic.mails import Post, Traffic, traffic
 from tests.traffic.running import RunningPipeline
 from tests.traffic.sender import Answers, send, with_resends
 
@@ -33,6 +37,7 @@ WORKER_UNIQUE = "todoke_worker_unique_total"
 TOPICS_EVENTS = "todoke_sink_events_total"
 LOOK = 0.5
 """Seconds between two looks at how far each stage is. Each costs what the pipeline could use."""
+YARDSTICK_EVENTS = 100_000
 STAGES = ("worker", "ClickHouse", "topics")
 PATIENCE = 30.0
 """Seconds that no stage may stand still."""
@@ -73,6 +78,7 @@ async def measure(folder: Path, arguments: argparse.Namespace) -> int:
     say(f"{mails.unique:,} unique events in {len(mails.posts):,} posts; with resends {sent:,} in {len(posts):,}")
     async with RunningPipeline(folder / "data") as pipeline:
         await pipeline.until_audited()
+        yardsticks = [yardstick(mails.posts)]
         before, own = pipeline.cpu_seconds(), psutil.Process().cpu_times()
         stages = Stages()
         began = time.monotonic()
@@ -86,6 +92,8 @@ async def measure(folder: Path, arguments: argparse.Namespace) -> int:
         whole = report_stages(answered, sent, mails, stages)
         report_answers(answers)
         report_processors(sent, whole, used)
+        yardsticks.append(yardstick(mails.posts))
+        report_ratio(sum(used.values()) / sent, yardsticks)
         return await verdict(pipeline, mails)
 
 
@@ -143,6 +151,22 @@ def report_processors(sent: int, whole: float, used: dict[str, float]) -> None:
     for name, seconds in [*sorted(used.items(), key=lambda item: -item[1]), ("all", sum(used.values()))]:
         say(f"{name:<20}{seconds:>12.1f}{seconds / sent * 1e6:>14.1f}")
     say(f"{'of two cores':<20}{sum(used.values()) / whole / 2:>12.0%}")
+
+
+def yardstick(posts: Sequence[Post]) -> float:
+    """Tell the processor time, in seconds, of reading and writing an event as JSON: how fast this machine is now."""
+    sample = posts[: YARDSTICK_EVENTS // posts[0].events + 1]
+    began = time.process_time()
+    for post in sample:
+        orjson.dumps(orjson.loads(post.body))
+    return (time.process_time() - began) / sum(post.events for post in sample)
+
+
+def report_ratio(cost: float, yardsticks: Sequence[float]) -> None:
+    first, last = (seconds * 1e6 for seconds in yardsticks)
+    times = cost / (sum(yardsticks) / len(yardsticks))
+    say(f"\nread and written as JSON, an event takes this machine {first:.2f} µs before and {last:.2f} µs after;")
+    say(f"through all of the pipeline, it takes {times:.0f} times that")
 
 
 async def verdict(pipeline: RunningPipeline, mails: Traffic) -> int:
