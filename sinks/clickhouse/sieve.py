@@ -42,8 +42,8 @@ than the limits allow whatever is in it: to go on row by row would take hours, a
 class Insert(Protocol):
     """Inserts lines into a table under a name: the same name again changes nothing."""
 
-    async def __call__(self, table: str, lines: bytes, name: str, statement: str | None = None) -> None:
-        """Insert; by a statement of `sinks.clickhouse.targets`, where it is not the plain one.
+    async def __call__(self, table: str, lines: bytes, name: str, columns: Sequence[str] | None = None) -> None:
+        """Insert.
 
         Raises:
             PoisonError: a row is refused.
@@ -103,7 +103,7 @@ class Sieve:
             await self._store_pieces(target, rows, Piece(0, len(rows)))
             return
         try:
-            await self.insert(target.table, lines, self.shard.name(self.block), target.statement)
+            await self.insert(target.table, lines, self.shard.name(self.block), target.columns)
         except (PoisonError, TooLargeError) as error:
             rows = lines.splitlines(keepends=True)
             await self._refused(target, rows, Piece(0, len(rows)), error)
@@ -119,7 +119,7 @@ class Sieve:
             return
         try:
             lines = b"".join(rows[piece.begin : piece.end])
-            await self.insert(target.table, lines, self._name(piece), target.statement)
+            await self.insert(target.table, lines, self._name(piece), target.columns)
         except (PoisonError, TooLargeError) as error:
             await self._refused(target, rows, piece, error)
         else:
@@ -180,7 +180,7 @@ class Sieve:
         row = rows[decision.piece.begin].rstrip(b"\n")
         letter = dead_letter(self.block, target.section, decision, row, topic=self.inbox, version=version("todoke"))
         name = f"{target.table}:{self._name(decision.piece)}"
-        await self.insert(DEAD_LETTERS.table, letter, name, DEAD_LETTERS.statement)
+        await self.insert(DEAD_LETTERS.table, letter, name, DEAD_LETTERS.columns)
 
     async def _note(self, line: bytes, name: str) -> None:
         await self.insert("refusals", line, f"{self.shard.name(self.block)}:{name}")

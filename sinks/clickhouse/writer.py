@@ -8,7 +8,7 @@ parts in the same way each time, hence the settings below.
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from sinks.clickhouse.connection import connect
 from sinks.clickhouse.failures import translated
 from sinks.clickhouse.refusals import Decisions
 from sinks.clickhouse.sieve import Shard, Sieve
-from sinks.clickhouse.targets import TARGETS, Target, inserting
+from sinks.clickhouse.targets import TARGETS, Target
 from sinks.errors import UnreachableError
 from sinks.position import Bounds, Position
 from sinks.settings import ClickHouseConnection
@@ -214,12 +214,15 @@ class ClickHouseWriter:
             self._client = await connect(self._connection)
         return self._client
 
-    async def _insert(self, table: str, lines: bytes, name: str, statement: str | None = None) -> None:
+    async def _insert(self, table: str, lines: bytes, name: str, columns: Sequence[str] | None = None) -> None:
         client = await self._connected()
-        body, encoding = await self._compressed(b"%b\n%b" % ((statement or inserting(table)).encode(), lines))
+        body, encoding = await self._compressed(lines)
         with translated(self._connection):
             await client.raw_insert(
+                table,
+                column_names=columns,
                 insert_block=body,
+                fmt="JSONEachRow",
                 settings={**INSERT_SETTINGS, "insert_deduplication_token": f"{table}:{name}"},
                 compression=encoding,
             )

@@ -23,7 +23,6 @@ import psutil
 from deploy.embedded.clickhouse import EmbeddedClickHouse
 from sinks.clickhouse.connection import connect
 from sinks.clickhouse.migrations import migrate
-from sinks.clickhouse.targets import TARGETS, inserting
 from sinks.clickhouse.writer import INSERT_SETTINGS
 from sinks.settings import ClickHouseConnection
 from streams.contracts.codec import decode
@@ -61,14 +60,19 @@ class Server:
         """Insert what the sink inserts of one block."""
         self._written += events
         done = {"shard": 0, "epoch": "e", "first": 0, "last": self._written, "stamp": self._written, "linked": True}
-        inserts = [(target.table, target.statement, sections.get(target.section)) for target in TARGETS]
-        for table, statement, lines in (*inserts, ("blocks", inserting("blocks"), orjson.dumps(done))):
-            if lines:
-                await self._client.raw_insert(
-                    insert_block=bytes(cramjam.zstd.compress(b"%b\n%b" % (statement.encode(), lines), 1)),
-                    settings={**self._settings, "insert_deduplication_token": f"{table}:{self._written}"},
-                    compression="zstd",
-                )
+        for table, lines in (
+            ("events", sections[Outbox.EVENTS]),
+            ("receipt_parts", sections[Outbox.RECEIPTS]),
+            ("blocks", orjson.dumps(done)),
+        ):
+            token = {"insert_deduplication_token": f"{table}:{self._written}"}
+            await self._client.raw_insert(
+                table,
+                insert_block=bytes(cramjam.zstd.compress(lines, 1)),
+                fmt="JSONEachRow",
+                settings={**self._settings, **token},
+                compression="zstd",
+            )
 
     async def stop(self) -> None:
         await self._client.close()

@@ -11,8 +11,6 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
-from streams.contracts.zstd import zstd
-
 KEPT_HEADERS = ("Content-Type", "X-ClickHouse-Exception-Code", "X-ClickHouse-Format", "X-ClickHouse-Summary")
 
 
@@ -28,11 +26,9 @@ class Call:
     @property
     def inserts_into(self) -> str | None:
         """The table that the request inserts into, ``None`` where it does something else."""
-        is_packed = self.headers.get("Content-Encoding") == "zstd"
-        body = zstd.decompress(self.body) if is_packed else self.body
-        words = (self.query.get("query") or body[:200].decode(errors="replace")).split(maxsplit=3)
-        is_insert = [word.upper() for word in words[:2]] == ["INSERT", "INTO"]
-        return words[2].split(".")[-1].strip("`") if is_insert else None
+        statement = self.query.get("query") or self.body[:200].decode(errors="replace")
+        words = statement.split(maxsplit=3)
+        return words[2].split(".")[-1].strip("`") if words[:2] == ["INSERT", "INTO"] else None
 
     async def forward(self, **settings: str) -> web.Response:
         """Bring it to the server, with settings of ClickHouse that the client did not give."""

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -24,12 +25,12 @@ class MortalWriter(ClickHouseWriter):
         super().__init__(connection=connection)
         self._left = inserts
 
-    async def _insert(self, table: str, lines: bytes, name: str, statement: str | None = None) -> None:
+    async def _insert(self, table: str, lines: bytes, name: str, columns: Sequence[str] | None = None) -> None:
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
         if self._left is not None:
             self._left -= 1
-        await super()._insert(table, lines, name, statement)
+        await super()._insert(table, lines, name, columns)
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -14,7 +14,7 @@ from deploy.embedded.clickhouse import EmbeddedClickHouse
 from sinks.block import Block
 from sinks.breaker import Limits
 from sinks.clickhouse.migrations import migrate
-from sinks.clickhouse.writer import INSERT_SETTINGS, ClickHouseWriter
+from sinks.clickhouse.writer import ClickHouseWriter
 from sinks.errors import BreakerError, RefusedError, TooLargeError
 from sinks.partition import Limits as BlockLimits
 from sinks.partition import PartitionReader
@@ -43,10 +43,10 @@ class MortalWriter(ClickHouseWriter):
     left = 10**9
     before = True
 
-    async def _insert(self, table: str, lines: bytes, name: str, statement: str | None = None) -> None:
+    async def _insert(self, table: str, lines: bytes, name: str, columns: Sequence[str] | None = None) -> None:
         if self.left <= 0 and self.before:
             raise KilledError
-        await super()._insert(table, lines, name, statement)
+        await super()._insert(table, lines, name, columns)
         self.left -= 1
         if self.left < 0:
             raise KilledError
@@ -414,33 +414,3 @@ async def test_too_large_a_share_of_refused_rows_stops_the_sink(
             await writer.write(block(some_events(60, poison=range(0, 60, 4))))
 
     assert (await counted(tables))[3] == 10
-
-
-async def test_a_block_that_an_earlier_version_was_at_counts_once(
-    connection: ClickHouseConnection, tables: Tables
-) -> None:
-    """Its INSERT had another form: it read texts straight into the types of the columns."""
-    events = some_events(12)
-    under_way = block(events)
-    token = {"insert_deduplication_token": f"events:{under_way.name}"}
-    await tables.client.raw_insert(
-        "events",
-        insert_block=bytes(under_way.section(Outbox.EVENTS)),
-        fmt="JSONEachRow",
-        settings={**INSERT_SETTINGS, **token},
-    )
-    async with writing(connection) as writer:
-        await writer.write(under_way)
-    assert await counted(tables) == (12, 12, 12, 0)
-
-
-async def test_members_that_are_missing_null_or_unknown_are_taken(
-    connection: ClickHouseConnection, tables: Tables
-) -> None:
-    line = {**event(1), "subject": None, "provider": None, "bounce_code": 5, "of_a_later_version": [1]}
-    del line["composition"], line["reason"]
-    async with writing(connection) as writer:
-        await writer.write(block([line]))  # type: ignore[list-item]
-    assert await tables.rows("select subject, provider, bounce_code, composition, reason from events") == [
-        {"subject": "", "provider": "", "bounce_code": "5", "composition": "", "reason": ""}
-    ]
