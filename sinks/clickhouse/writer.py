@@ -56,6 +56,12 @@ INSERT_SETTINGS: Mapping[str, Any] = {
     "wait_end_of_query": 1,
 }
 
+SETTINGS_OF_LATER_SERVERS: Mapping[str, Any] = {
+    # Takes the place of insert_deduplicate since ClickHouse 26.2; a profile may have turned it off.
+    "deduplicate_insert": "enable",
+}
+"""More of them, for a server that knows them: another one would refuse the insert."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 GENERATION = "select generation, max(ready) from generations group by generation order by generation desc limit 1"
@@ -216,6 +222,7 @@ class ClickHouseWriter:
 
     async def _insert(self, table: str, lines: bytes, name: str, columns: Sequence[str] | None = None) -> None:
         client = await self._connected()
+        later = {name: value for name, value in SETTINGS_OF_LATER_SERVERS.items() if name in client.server_settings}
         body, encoding = await self._compressed(lines)
         with translated(self._connection):
             await client.raw_insert(
@@ -223,7 +230,7 @@ class ClickHouseWriter:
                 column_names=columns,
                 insert_block=body,
                 fmt="JSONEachRow",
-                settings={**INSERT_SETTINGS, "insert_deduplication_token": f"{table}:{name}"},
+                settings={**INSERT_SETTINGS, **later, "insert_deduplication_token": f"{table}:{name}"},
                 compression=encoding,
             )
 

@@ -8,8 +8,8 @@ waits until the last event is in the tables and on the topics, lets `todoke audi
 against what was sent. Exit code 1 if anything is lost or counted twice. The sender, Kafka and ClickHouse share the
 machine with the roles; their processor time is in the table.
 
-Machines differ, and one machine from hour to hour where others share its processors. So the cost of an event is told as
-a ratio, too: how often the same events could be read and written as JSON instead, measured before and after.
+Machines and their load differ, so the cost of an event is told as a ratio, too: how often it could be read and written
+as JSON instead, measured before and after.
 """
 
 import argparse

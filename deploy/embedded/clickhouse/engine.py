@@ -21,7 +21,7 @@ from deploy.embedded.clickhouse.configuration import write_configuration, write_
 from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.spool import Spool
-from deploy.embedded.clickhouse.statements import Insert, InsertSelect, Select, quoted
+from deploy.embedded.clickhouse.statements import Select, WithRows, quoted
 from deploy.embedded.clickhouse.synchronous import can_write_through
 from deploy.embedded.clickhouse.tokens import Begun, Logs, take_back_orphans
 from deploy.embedded.errors import EmbeddedServerError
@@ -33,8 +33,12 @@ T = TypeVar("T")
 
 _KILL_PAUSE = 0.05  # seconds between two attempts to stop a query that has not begun yet
 
-# chDB comes with the defaults of clickhouse-local; these are a server's.
-_SERVER_DEFAULTS = {"implicit_select": "0"}
+_SERVER_DEFAULTS = {
+    # chDB comes with the default of clickhouse-local; this is a server's.
+    "implicit_select": "0",
+    # Rows that follow a statement are read from a file whose name was that of other rows a moment ago.
+    "use_cache_for_count_from_files": "0",
+}
 
 
 class Engine:
@@ -280,7 +284,7 @@ class Connection:
         finally:
             os.close(pipe)
 
-    def begin_insert(self, insert: Insert | InsertSelect, parameters: Mapping[str, str]) -> None:
+    def begin_insert(self, insert: WithRows, parameters: Mapping[str, str]) -> None:
         """Begin an INSERT whose rows follow. The engine sees nothing of it before ``finish_insert``.
 
         Raises:

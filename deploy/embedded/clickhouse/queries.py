@@ -19,6 +19,7 @@ from deploy.embedded.clickhouse.statements import (
     Other,
     Select,
     Statement,
+    WithRows,
     quoted,
     read_statement,
     unquoted,
@@ -57,7 +58,7 @@ class Queries:
             # The engine does not take ids from outside; it finds a query by the end of this setting.
             settings["log_comment"] = f"{settings.get('log_comment', '')} {tag}".strip()
             async with self.sessions.connection(call, settings) as connection:
-                writes = isinstance(statement, Insert | InsertSelect) or connection.writes(text)
+                writes = isinstance(statement, WithRows) or connection.writes(text)
                 if isinstance(statement, Select) and writes:
                     statement = Other(text=text, keyword="INSERT", format=None)
                 if call.read_only and writes and not (isinstance(statement, Other) and statement.keyword in _HARMLESS):
@@ -104,11 +105,11 @@ class Queries:
             text = text + b"\n" if text else b""
             with contextlib.suppress(ClickHouseError):  # the statement goes on in the body, or fails again below
                 statement = read_statement(text)
-                if isinstance(statement, Insert | InsertSelect):
+                if isinstance(statement, WithRows):
                     return text, statement
             text += await body.content(_HEAD)
         statement = read_statement(text)
-        if body is not None and not body.ended and not isinstance(statement, Insert | InsertSelect):
+        if body is not None and not body.ended and not isinstance(statement, WithRows):
             text += await body.content(self._max_body)
             if not body.ended:
                 raise ClickHouseError(

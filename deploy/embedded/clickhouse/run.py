@@ -15,7 +15,7 @@ from deploy.embedded.clickhouse.errors import ClickHouseError
 from deploy.embedded.clickhouse.pipe import pipe
 from deploy.embedded.clickhouse.progress import Progress
 from deploy.embedded.clickhouse.reply import Reply
-from deploy.embedded.clickhouse.statements import Insert, InsertSelect, Select
+from deploy.embedded.clickhouse.statements import Insert, Select, WithRows
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ class Run:
         await self.reply.write(content)
         return progress
 
-    async def insert(self, statement: Insert | InsertSelect) -> Progress:
+    async def insert(self, statement: WithRows) -> Progress:
         """Take the rows as they come; nothing of them is inserted unless the whole body has arrived."""
         self.output_format()
         return await self._write_rows(statement, self.body)
@@ -134,7 +134,7 @@ class Run:
             for name in created:
                 await self._blocking(self.connection.query, f"DROP TEMPORARY TABLE `{name}`", "Null")
 
-    async def _write_rows(self, insert: Insert | InsertSelect, body: Body | None) -> Progress:
+    async def _write_rows(self, insert: WithRows, body: Body | None) -> Progress:
         """Run an INSERT.
 
         Args:

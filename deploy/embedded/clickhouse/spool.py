@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deploy.embedded.clickhouse.errors import ClickHouseError
-from deploy.embedded.clickhouse.statements import Insert, InsertSelect
+from deploy.embedded.clickhouse.statements import WithRows
 
 _BUFFER = 2**20  # bytes of rows that are written at a time
 
@@ -15,7 +15,7 @@ _BUFFER = 2**20  # bytes of rows that are written at a time
 class Spool:
     """One INSERT. What is written and read at once hardly reaches the disk, and a kill leaves nothing behind."""
 
-    def __init__(self, folder: Path, insert: Insert | InsertSelect, parameters: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, insert: WithRows, parameters: Mapping[str, str]) -> None:
         """Begin.
 
         Args:

@@ -57,7 +57,7 @@ class InsertSelect:
     def reading(self, file: str) -> bytes:
         """Write the statement that takes the rows from a file.
 
-        ``input()`` itself would get none: chDB inserts nothing then, and says nothing.
+        ``input()`` itself would get none: chDB 4.4 inserts nothing then, and says nothing.
         """
         function = f"file({quoted(file)}, {quoted(self.format)}, ".encode() + self.structure + b", 'none')"
         return self.before + function + self.after
@@ -96,7 +96,8 @@ class Other:
     """The format that the statement names."""
 
 
-Statement = Insert | InsertSelect | Select | Kill | Other
+WithRows = Insert | InsertSelect
+Statement = WithRows | Select | Kill | Other
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +265,22 @@ def _read_insert_select(text: bytes, first: _Token, tokens: Iterator[_Token]) ->
     return Other(text=text[: _only_statement(read)[-1].end], keyword="INSERT", format=None)
 
 
+_WITH_A_LITERAL = ["open", "text", "close"]
+
+
 def _is_input(tokens: list[_Token]) -> bool:
-    """Tell whether these are ``input('structure')``."""
-    return tokens[0].word == b"INPUT" and [token.kind for token in tokens[1:]] == ["open", "text", "close"]
+    """Tell whether four tokens are ``input('structure')``; fewer are not.
+
+    Raises:
+        ClickHouseError: they are ``input`` with another argument, or with none.
+    """
+    name, *kinds = tokens[0].word, *(token.kind for token in tokens[1:])
+    if name != b"INPUT" or len(kinds) < len(_WITH_A_LITERAL) or kinds[0] != "open":
+        return False
+    if kinds != _WITH_A_LITERAL:
+        said = "Rows are read by input('column type, ...') alone: its structure is one literal"
+        raise ClickHouseError(48, "NOT_IMPLEMENTED", said)
+    return True
 
 
 def _rows(text: bytes, end: int) -> bytes:

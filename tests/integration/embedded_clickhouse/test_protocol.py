@@ -405,6 +405,7 @@ async def test_rows_from_input_are_counted_each_time_anew(at: str, table: str) -
         answer = await ask(at, rows_, query=query)
         assert answer.status == 200, answer.text
     assert await value(at, f"SELECT arraySort(groupArray(n)) FROM {table}") == "[1,2,3]"
+    assert await value(at, "SELECT getSetting('use_cache_for_count_from_files')") == "false"
 
 
 async def test_rows_from_input_are_inserted_once_by_their_token(at: str) -> None:
@@ -415,9 +416,17 @@ async def test_rows_from_input_are_inserted_once_by_their_token(at: str) -> None
     )
     query = "INSERT INTO chosen SELECT * FROM input('a String') FORMAT TSV"
     for _ in range(2):
-        answer = await ask(at, "x\ny\n", query=query, insert_deduplication_token="once")
+        answer = await ask(at, "x\ny\nz\n", query=query, max_block_size="1", insert_deduplication_token="once")
         assert answer.status == 200, answer.text
-    assert await value(at, "SELECT count() FROM chosen") == "2"
+    parts = "SELECT count() FROM system.parts WHERE active AND database = currentDatabase() AND table = 'chosen'"
+    assert (await value(at, "SELECT count() FROM chosen"), await value(at, parts)) == ("3", "1")
+
+
+@pytest.mark.parametrize("argument", ["", "'n ' || 'UInt64'"])
+async def test_input_without_its_structure_is_refused(at: str, table: str, argument: str) -> None:
+    answer = await ask(at, "1\n", query=f"INSERT INTO {table} (n) SELECT * FROM input({argument}) FORMAT TSV")
+    assert (answer.status, answer.code) == (501, 48)
+    assert "input('column type, ...')" in answer.text
 
 
 async def test_bad_rows_of_input_are_refused_with_their_place(at: str, table: str) -> None:

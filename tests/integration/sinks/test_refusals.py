@@ -322,6 +322,22 @@ async def through(
         yield writer
 
 
+@pytest.mark.parametrize("setting", ["insert_deduplicate=0", "deduplicate_insert=disable", "async_insert=1"])
+async def test_a_profile_of_the_server_takes_no_exactness(
+    clickhouse: EmbeddedClickHouse, connection: ClickHouseConnection, tables: Tables, setting: str
+) -> None:
+    name, value = setting.split("=")
+
+    async def by_profile(call: Call) -> web.Response:
+        return await call.forward(**({} if name in call.query else {name: value}))
+
+    made = block(some_events(12))
+    async with through(clickhouse, connection, by_profile) as writer:
+        await writer.write(made)
+        await writer.write(made)
+    assert await counted(tables) == (12, 12, 12, 0)
+
+
 async def test_a_block_that_takes_too_much_memory_is_cut(
     clickhouse: EmbeddedClickHouse, connection: ClickHouseConnection, tables: Tables
 ) -> None:
