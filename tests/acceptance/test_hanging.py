@@ -12,7 +12,7 @@ from tests.traffic.running import RunningPipeline
 from tests.traffic.sender import send
 
 EVENTS = 4_000
-SOON_MISSED = "[local]\nsilence = 8\nrestart_pause = 0.1\n"
+SOON_MISSED = "[local]\nsilence = 20\nrestart_pause = 0.1\n"
 ROLES = ("ingest", "worker", "sink-clickhouse", "sink-topics", "clickhouse")
 
 

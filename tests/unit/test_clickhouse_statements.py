@@ -114,8 +114,14 @@ def test_an_insert_from_input_reads_a_file() -> None:
     found = read_statement(b"INSERT INTO t SELECT a FROM input('a Enum(\\'x\\' = 1)') WHERE 1 FORMAT CSV\n")
     assert isinstance(found, InsertSelect)
     assert found.reading("/dev/fd/9") == (
-        b"INSERT INTO t SELECT a FROM file('/dev/fd/9', 'CSV', 'a Enum(\\'x\\' = 1)', 'none') WHERE 1 "
+        b"INSERT INTO t SELECT a FROM (SELECT * FROM file('/dev/fd/9', 'CSV', 'a Enum(\\'x\\' = 1)', 'none')) WHERE 1 "
     )
+
+
+def test_the_source_may_stand_before_what_is_selected() -> None:
+    found = read_statement(b"INSERT INTO t FROM input('a Int8') SELECT a FORMAT CSV\n1\n")
+    assert isinstance(found, InsertSelect)
+    assert (found.before, found.structure, found.rows) == (b"INSERT INTO t FROM ", b"'a Int8'", b"1\n")
 
 
 def test_an_insert_from_input_needs_a_format() -> None:

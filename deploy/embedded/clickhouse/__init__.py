@@ -8,7 +8,7 @@ What a client of a ClickHouse server may miss:
   read or write. Whoever may query has these rights: set a password where others use the machine.
 - Native carries no more than the format itself; what newer clients ask for by client_protocol_version is left out, and
   clickhouse-go over HTTP cannot do without.
-- ``input()`` takes its structure as one literal; without one it is refused.
+- ``input()`` stands in INSERT … SELECT alone, with its structure as one literal; in other words it is refused.
 - Progress is not sent as headers meanwhile (send_progress_in_http_headers), and async_insert does not wait for others.
 """
 

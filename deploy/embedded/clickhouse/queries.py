@@ -22,6 +22,7 @@ from deploy.embedded.clickhouse.statements import (
     WithRows,
     quoted,
     read_statement,
+    takes_rows,
     unquoted,
 )
 
@@ -61,6 +62,12 @@ class Queries:
                 writes = isinstance(statement, WithRows) or connection.writes(text)
                 if isinstance(statement, Select) and writes:
                     statement = Other(text=text, keyword="INSERT", format=None)
+                if isinstance(statement, Other) and statement.keyword == "INSERT" and takes_rows(statement.text):
+                    raise ClickHouseError(
+                        48,
+                        "NOT_IMPLEMENTED",
+                        "Rows are taken by INSERT ... SELECT ... FROM input('column type, ...') FORMAT ... alone",
+                    )
                 if call.read_only and writes and not (isinstance(statement, Other) and statement.keyword in _HARMLESS):
                     raise ClickHouseError(
                         164,

@@ -53,7 +53,7 @@ class Spool:
 
     def without_place(self, error: str) -> str:
         """Leave out of the engine's words which file it has read."""
-        return error.replace(f": (in file/uri {self._place})", "")
+        return self._insert.without(self._place, error.replace(f": (in file/uri {self._place})", ""))
 
     def close(self) -> None:
         """Let go of the rows. May be called twice."""

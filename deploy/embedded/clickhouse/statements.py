@@ -7,7 +7,7 @@ The engine parses SQL itself; this reads tokens only, as ClickHouse's lexer cuts
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 
 from deploy.embedded.clickhouse.errors import ClickHouseError
 
@@ -34,6 +34,10 @@ class Insert:
         infile = f"\nFROM INFILE {quoted(file)} COMPRESSION 'none'\n".encode()
         return self.text + infile + self.settings + f"\nFORMAT {self.format}".encode()
 
+    def without(self, file: str, error: str) -> str:
+        """Leave out of the engine's words which file it has read."""
+        return error.replace(f" FROM INFILE {quoted(file)} COMPRESSION 'none'", "")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InsertSelect:
@@ -59,8 +63,18 @@ class InsertSelect:
 
         ``input()`` itself would get none: chDB 4.4 inserts nothing then, and says nothing.
         """
-        function = f"file({quoted(file)}, {quoted(self.format)}, ".encode() + self.structure + b", 'none')"
-        return self.before + function + self.after
+        # A subquery has no columns that tell of the file, like _path.
+        opens, closes = (piece.encode() for piece in self._around(file))
+        return self.before + opens + self.structure + closes + self.after
+
+    def without(self, file: str, error: str) -> str:
+        """Leave out of the engine's words which file it has read."""
+        opens, closes = self._around(file)
+        return error.replace(opens, "input(").replace(closes, ")")
+
+    def _around(self, file: str) -> tuple[str, str]:
+        """Give what stands before and behind the structure."""
+        return f"(SELECT * FROM file({quoted(file)}, {quoted(self.format)}, ", ", 'none'))"  # noqa: S608 - quoted
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -217,9 +231,10 @@ def _read_insert(text: bytes, tokens: Iterator[_Token]) -> Statement:
             before, settings = _parted(text, read)
             return Insert(text=before, settings=settings, format=_name(text, name), rows=_rows(text, name.end))
         if token.word == b"FROM" and not (read[:-1] and read[-2].word == b"DISTINCT"):
-            following = next(tokens, None)
-            if following is not None and following.word == b"INFILE":
+            following = list(islice(tokens, 1))
+            if following and following[0].word == b"INFILE":
                 raise ClickHouseError(78, "UNKNOWN_TYPE_OF_QUERY", "Query has infile and was sent directly to server")
+            tokens = chain(following, tokens)
         if token.word in _SELECTING:
             return _read_insert_select(text, token, tokens)
     return Other(text=text, keyword="INSERT", format=None)
@@ -269,18 +284,17 @@ _WITH_A_LITERAL = ["open", "text", "close"]
 
 
 def _is_input(tokens: list[_Token]) -> bool:
-    """Tell whether four tokens are ``input('structure')``; fewer are not.
+    """Tell whether four tokens are ``input('structure')``; fewer are not."""
+    return tokens[0].word == b"INPUT" and [token.kind for token in tokens[1:]] == _WITH_A_LITERAL
 
-    Raises:
-        ClickHouseError: they are ``input`` with another argument, or with none.
-    """
-    name, *kinds = tokens[0].word, *(token.kind for token in tokens[1:])
-    if name != b"INPUT" or len(kinds) < len(_WITH_A_LITERAL) or kinds[0] != "open":
-        return False
-    if kinds != _WITH_A_LITERAL:
-        said = "Rows are read by input('column type, ...') alone: its structure is one literal"
-        raise ClickHouseError(48, "NOT_IMPLEMENTED", said)
-    return True
+
+def takes_rows(text: bytes) -> bool:
+    """Tell whether a statement that is no `InsertSelect` uses ``input()`` all the same, written in another way."""
+    tokens = list(_tokens(text))
+    return any(
+        before.word in {b"FROM", b"JOIN"} and _name(text, called).upper() == "INPUT" and following.kind == "open"
+        for before, called, following in zip(tokens, tokens[1:], tokens[2:], strict=False)
+    )
 
 
 def _rows(text: bytes, end: int) -> bytes:

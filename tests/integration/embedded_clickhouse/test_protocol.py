@@ -422,11 +422,35 @@ async def test_rows_from_input_are_inserted_once_by_their_token(at: str) -> None
     assert (await value(at, "SELECT count() FROM chosen"), await value(at, parts)) == ("3", "1")
 
 
-@pytest.mark.parametrize("argument", ["", "'n ' || 'UInt64'"])
-async def test_input_without_its_structure_is_refused(at: str, table: str, argument: str) -> None:
-    answer = await ask(at, "1\n", query=f"INSERT INTO {table} (n) SELECT * FROM input({argument}) FORMAT TSV")
+@pytest.mark.parametrize(
+    "query",
+    [
+        "INSERT INTO {table} (n) SELECT * FROM input() FORMAT TSV",
+        "INSERT INTO {table} (n) SELECT * FROM input('n ' || 'UInt64') FORMAT TSV",
+        "INSERT INTO {table} (n) SELECT * FROM `input`('n UInt64') FORMAT TSV",
+        "WITH 1 AS x INSERT INTO {table} (n) SELECT n FROM input('n UInt64') FORMAT TSV",
+    ],
+)
+async def test_input_in_other_words_is_refused(at: str, table: str, query: str) -> None:
+    answer = await ask(at, "1\n", query=query.format(table=table))
     assert (answer.status, answer.code) == (501, 48)
     assert "input('column type, ...')" in answer.text
+
+
+async def test_a_table_may_be_called_input(at: str) -> None:
+    await ask(at, "CREATE OR REPLACE TABLE input (a Int8) ENGINE = Memory")
+    assert (await ask(at, "INSERT INTO input (a) SELECT a + 1 FROM (SELECT 1 AS a)")).status == 200
+    assert (await ask(at, "INSERT INTO input SELECT a + 1 FROM input")).status == 200
+    assert await value(at, "SELECT arraySort(groupArray(a)) FROM input") == "[2,3]"
+
+
+@pytest.mark.parametrize("column", ["_path", "missing"])
+async def test_nobody_sees_where_the_rows_of_input_are_kept(at: str, table: str, column: str) -> None:
+    query = f"INSERT INTO {table} (n) SELECT {column} FROM input('a UInt8') FORMAT TSV"
+    answer = await ask(at, "1\n", query=query)
+    assert (answer.status, answer.code) == (404, 47)
+    assert "/dev/fd" not in answer.text
+    assert "input('a UInt8')" in answer.text
 
 
 async def test_bad_rows_of_input_are_refused_with_their_place(at: str, table: str) -> None:
