@@ -223,7 +223,12 @@ class RunningPipeline:
         return {name: _cpu(pid) for name, pid in self.run["pids"].items() if name != "todoke"}
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            if self.is_running:  # not ready in time; nobody would end it
+                await self.kill_everything()
+            raise
         return self
 
     async def __aexit__(
