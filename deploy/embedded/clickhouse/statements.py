@@ -31,12 +31,16 @@ class Insert:
     def reading(self, file: str) -> bytes:
         """Write the statement that takes the rows from a file."""
         # On lines of their own, for what stands before may end in a comment.
-        infile = f"\nFROM INFILE {quoted(file)} COMPRESSION 'none'\n".encode()
+        infile = f"\n{self._infile(file)}\n".encode()
         return self.text + infile + self.settings + f"\nFORMAT {self.format}".encode()
 
     def without(self, file: str, error: str) -> str:
         """Leave out of the engine's words which file it has read."""
-        return error.replace(f" FROM INFILE {quoted(file)} COMPRESSION 'none'", "")
+        return re.sub(rf"\s+{re.escape(self._infile(file))}\s*", " ", error)
+
+    @staticmethod
+    def _infile(file: str) -> str:
+        return f"FROM INFILE {quoted(file)} COMPRESSION 'none'"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

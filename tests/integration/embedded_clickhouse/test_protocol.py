@@ -444,6 +444,17 @@ async def test_a_table_may_be_called_input(at: str) -> None:
     assert await value(at, "SELECT arraySort(groupArray(a)) FROM input") == "[2,3]"
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["INSERT INTO {table} (SELECT n FROM input('n UInt8')) FORMAT TSV", "INSERT INTO {table} (n) oops FORMAT TSV"],
+)
+async def test_nobody_sees_where_the_rows_of_a_wrong_insert_are_kept(at: str, table: str, query: str) -> None:
+    answer = await ask(at, "1\n", query=query.format(table=table))
+    assert (answer.status, answer.code) == (400, 62)
+    assert "/dev/fd" not in answer.text, answer.text
+    assert await value(at, f"SELECT count() FROM {table}") == "0"
+
+
 @pytest.mark.parametrize("column", ["_path", "missing"])
 async def test_nobody_sees_where_the_rows_of_input_are_kept(at: str, table: str, column: str) -> None:
     query = f"INSERT INTO {table} (n) SELECT {column} FROM input('a UInt8') FORMAT TSV"
