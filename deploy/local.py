@@ -18,16 +18,17 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from deploy.data_folder import DataFolder, birth
-from deploy.environment import Environment
+from deploy.environment import DEFAULT, Environment
 from deploy.fetching import fetch_broker
 from deploy.output import PrefixedOutput
 from deploy.ports import LOOPBACK, http_url
 from deploy.programs import SINKS, Kind, Ports, Programs, journal_folder
 from deploy.roles import ShrinkingDeadline
+from deploy.schema import dotted, values
 from deploy.settings import Settings
 from deploy.stores import make_ready
 from deploy.supervisor import Child, Launch, Policy
@@ -41,6 +42,8 @@ logger = logging.getLogger(__name__)
 STOP_ORDER = ((Kind.AUDIT,), (Kind.INGEST,), (Kind.WORKER,), SINKS, (Kind.CLICKHOUSE,), (Kind.KAFKA,))
 SHARE = 0.75
 """Of the time that is left, what one step of stopping may use, so that every later step has some."""
+STORES = ("kafka.", "clickhouse.")
+"""How settings of Kafka and ClickHouse begin."""
 HURRY = 2.0
 """Seconds for each step of stopping after a second signal. A role that hears it ends within one."""
 
@@ -52,13 +55,15 @@ class LocalPipeline:
         """Choose ports; nothing starts yet. The folder must be held.
 
         Raises:
-            ConfigurationError: a port is in use, or the sources may not be served like this.
+            ConfigurationError: a port is in use, the sources may not be served like this, or another Kafka or
+                ClickHouse is named.
         """
         settings = environment.settings
         _check_numbers(settings)
         journal = journal_folder(settings, data.path)
         check_ingest(settings.ingest.model_copy(update={"journal": journal}), settings.sources)
         self.programs = Programs(settings=settings, file=environment.file, data=data.path, ports=Ports.chosen(settings))
+        _check_addresses(environment, self.programs.addresses)
         self._local = settings.local
         self._file = environment.file
         self._data = data
@@ -241,6 +246,23 @@ class LocalPipeline:
 async def _all_stop(children: Sequence[Child], deadline: Deadline) -> bool:
     """Stop some children at the same time; tell whether all of them stopped by themselves."""
     return all(await asyncio.gather(*(child.stop(deadline) for child in children)))
+
+
+def _check_addresses(environment: Environment, own: Mapping[str, Any]) -> None:
+    """Check that nothing leads the commands beside this pipeline, which read the same settings, to another one.
+
+    Raises:
+        ConfigurationError: names the setting.
+    """
+    named = {dotted(key): value for key, value in values(environment.settings)}
+    for key, value in own.items():
+        is_given = environment.origin(tuple(key.split("."))) != DEFAULT
+        if key.startswith(STORES) and is_given and named[key] != value:
+            raise ConfigurationError(
+                f"{key} = {named[key]!r} is of another Kafka or ClickHouse, and todoke up runs its own, where it is"
+                f" {value!r}: leave it out, or start the roles one by one (docs/run-on-a-cluster.md). The ports of"
+                " todoke up are local.kafka_port and local.clickhouse_port"
+            )
 
 
 def _check_numbers(settings: Settings) -> None:

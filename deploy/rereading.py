@@ -1,7 +1,7 @@
 """Reading a dead letter again, with the providers and the settings of today. Pure."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -10,7 +10,7 @@ import orjson
 from deploy.dead_letters import Letter
 from deploy.table import counted
 from ingest.bodies import OverLimitError, UnreadableError
-from ingest.harvest import Context
+from ingest.harvest import Context, Reject
 from ingest.providers import PROVIDERS
 from ingest.settings import ProviderName, SourceSettings
 from streams.contracts.codec import decode
@@ -103,7 +103,7 @@ def _of_post(raw: bytes, letter: Letter, settings: SourceSettings, receipt: str,
         except (UnreadableError, OverLimitError) as error:
             troubles.append(str(error) or "it has more events than sources.NAME.max_body_events")
             continue
-        left = harvest.rejects[0].detail if harvest.rejects else ""
+        left = _left(harvest.rejects, letter)
         if harvest.events:
             return Rereading(events=tuple(map(msgspec.to_builtins, harvest.events)), trouble=left)
         if left and provider is settings.provider:
@@ -111,6 +111,12 @@ def _of_post(raw: bytes, letter: Letter, settings: SourceSettings, receipt: str,
         troubles.append(left or "it holds no event")
     gist = _gist(letter.detail)
     return Rereading(trouble=next((trouble for trouble in troubles if _gist(trouble) == gist), troubles[0]))
+
+
+def _left(rejects: Sequence[Reject], letter: Letter) -> str:
+    """Say what is wrong with the first of what cannot be read; a letter that is one record of its post is alone now."""
+    left = rejects[0].detail if rejects else ""
+    return NUMBER.sub("", left) if NUMBER.match(letter.detail) else left
 
 
 def _gist(trouble: str) -> str:

@@ -203,6 +203,11 @@ def check(settings: IngestSettings, sources: Mapping[str, SourceSettings]) -> No
                 f"sources.{name} has no secret and ingest.host = {settings.host!r} is reachable from other machines: "
                 f"give it basic, api_keys or bearer_tokens, or listen on 127.0.0.1"
             )
+        if source.provider is ProviderName.GENERIC and not source.takes_events:
+            raise ConfigurationError(
+                f"sources.{name} has api_keys alone, which events in todoke's own form (its provider is generic) cannot"
+                " show: give it bearer_tokens or basic"
+            )
         if source.durability is Durability.JOURNAL and settings.journal is None:
             raise ConfigurationError(
                 f'sources.{name}.durability = "journal" needs a folder for the journal: set ingest.journal, for '

@@ -90,7 +90,8 @@ def command(
         running = Running(name="audit", stop_deadline=settings.stop.deadline, admin=settings.admin)
         return run_role(lambda: AuditRole(settings=settings, every=watch, since=since, settled=SETTLED), running)
     books = asyncio.run(_audited(settings, wait, wanted, with_topics=with_topics))
-    click.echo(json.dumps(document(books), ensure_ascii=False, indent=2) if as_json else _text(books))
+    told = _text(books, with_topics=with_topics)
+    click.echo(json.dumps(document(books), ensure_ascii=False, indent=2) if as_json else told)
     return Exit.FAILED if books.problems() else Exit.OK
 
 
@@ -99,7 +100,7 @@ async def _audited(settings: Settings, wait: float, wanted: Span, *, with_topics
     return replace(books, topics=tuple(await differences(settings, wanted))) if with_topics else books
 
 
-def _text(books: Books) -> str:
+def _text(books: Books, *, with_topics: bool) -> str:
     problems = books.problems()
     rows = [(status, *_figures(count)) for status, count in sorted(books.by_status.items())]
     behind = ", ".join(f"{stage.name} {stage.behind}" for stage in books.stages)
@@ -117,6 +118,9 @@ def _text(books: Books) -> str:
         + (f", and {counted(books.refused, 'refused event', 'refused events')}" if books.refused else ""),
         f"records behind: {behind}",
     ]
+    if with_topics and not books.topics:
+        compared = "events, lifecycles, suppressions and dead letters" if books.span.is_all else "events"
+        parts.append(f"public topics: the same {compared} as the tables")
     if books.missing:
         parts.append(
             f"posts that lack events or have too many (the first {NAMED}; {PLACES}):\n{_listed(books.missing)}"

@@ -83,6 +83,11 @@ def command(
     replay = Replay(settings=environment.settings, clock=clock, dry_run=dry_run)
     selection = Selection(reasons=reasons, sources=sources, span=wanted)
     asyncio.run(replay.run(selection, again=again))
+    if not replay.tallies and (unknown := [name for name in sources if name not in environment.settings.sources]):
+        raise ConfigurationError(
+            f"no dead letter is of a source {' or '.join(unknown)}, and none is configured; there is: "
+            + ", ".join(environment.settings.sources)
+        )
     click.echo(
         json.dumps(_document(replay), ensure_ascii=False, indent=2) if as_json else _text(replay, dry_run=dry_run)
     )
@@ -116,7 +121,10 @@ def _troubles(replay: Replay) -> str:
     troubles = Counter[str]()
     for tally in replay.tallies.values():
         troubles.update(tally.troubles)
-    lines = [f"  {count} × {trouble}" for trouble, count in troubles.most_common(TROUBLES)]
+    listed = troubles.most_common(TROUBLES)
+    lines = [f"  {count} × {trouble}" for trouble, count in listed]
+    if others := troubles.total() - sum(count for _, count in listed):
+        lines.append(f"  {others} × something else: `detail` in the table dead_letters says what")
     return "\n".join(["what still cannot be read:", *lines]) if lines else ""
 
 

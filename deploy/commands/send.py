@@ -22,6 +22,8 @@ STDIN = "-"
 def _checked_url(_context: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:
     if given is None:
         return None
+    if "/v1/" in given:
+        raise click.BadParameter(f"{given} names an endpoint: leave out what begins at /v1/, and say --source NAME")
     try:
         url = urlsplit(given)
         if url.scheme in {"http", "https"} and url.hostname and url.port != 0:

@@ -11,6 +11,9 @@ from streams.contracts.events import SUPPRESSION_TYPES, EventType
 
 TYPES = frozenset(EventType)
 
+JOINED = b"}{"
+"""Where lines meet whose ends were taken out, as ``curl --data @FILE`` does."""
+
 _LINES = re.compile(r"(?:application|text)/(?:x-)?(?:ndjson|jsonl|jsonlines|json-lines)\b", re.IGNORECASE)
 
 
@@ -76,7 +79,8 @@ class _Reading:
         occurred_at = self._times.read(occurred_raw)
         if occurred_at is None:
             raise AsideError(
-                Reason.RECORD_TIME, f"occurred_at is {occurred_raw[:60]!r}, no time like 2023-01-25T14:03:06+09:00"
+                Reason.RECORD_TIME,
+                f"occurred_at is {occurred_raw[:60]!r}, no time with its offset, like 2023-01-25T14:03:06+09:00",
             )
         is_known = word in TYPES
         status = get("provider_status", "") if is_known else word
@@ -117,4 +121,7 @@ def _parsed(record: object) -> object:
     try:
         return read_json(record)
     except UnreadableError as error:
-        raise AsideError(Reason.RECORD_SHAPE, str(error).replace("the body", "the line")) from error
+        sentence = str(error).replace("the body", "the line")
+        if JOINED in record:
+            sentence += "; it looks like several events in one line: send each in its own (curl needs --data-binary)"
+        raise AsideError(Reason.RECORD_SHAPE, sentence) from error

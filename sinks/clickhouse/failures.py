@@ -123,6 +123,10 @@ _TOO_LONG = "HTTP status 413"
 """As the driver tells of a proxy before ClickHouse that does not let a body of this size pass."""
 
 
+NO_TLS = " ssl:default"
+"""What aiohttp puts behind an address that cannot be reached, whether TLS is on or off."""
+
+
 UNKNOWN_ACCOUNT = frozenset({192, 193, 194, 516})
 """Codes that are told for a wrong or a missing name or password."""
 
@@ -150,7 +154,8 @@ def translate(error: Exception, connection: ClickHouseConnection) -> TodokeError
     said = _first_line(error)
     match classify(error):
         case Failure.RETRY:
-            return UnreachableError(f"{address} does not answer as it should: {said}")
+            check = "; check clickhouse.host and clickhouse.port and whether it runs" if _code(error) is None else ""
+            return UnreachableError(f"{address} does not answer as it should: {said}{check}")
         case Failure.SCHEMA:
             return SchemaError(
                 f"the database {connection.database} does not have this version's tables: run `todoke migrate`"
@@ -192,5 +197,5 @@ def translated(connection: ClickHouseConnection) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
+    text = str(error).replace(NO_TLS, "").strip() or type(error).__name__
     return text.splitlines()[0][:500]

@@ -68,6 +68,22 @@ def test_an_open_source_on_all_addresses(tmp_path: Path) -> None:
     assert told in refused("ingest", folder=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ('[kafka]\nbootstrap_servers = "kafka:9092"', "kafka.bootstrap_servers = 'kafka:9092' (todoke.toml)"),
+        ('[clickhouse]\nhost = "clickhouse.internal"', "clickhouse.host = 'clickhouse.internal' (todoke.toml)"),
+        ("[clickhouse]\nport = 9000", "clickhouse.port = 9000 (todoke.toml)"),
+    ],
+)
+def test_another_kafka_or_clickhouse_beside_those_of_up(table: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "todoke.toml").write_text(table)
+    said = refused("up", *FREE, folder=tmp_path)
+
+    assert f"{told} is of another Kafka or ClickHouse" in said
+    assert "local.clickhouse_port" in said
+
+
 @pytest.mark.timeout(300)
 async def test_a_folder_in_use_and_a_service_that_is_away(tmp_path: Path) -> None:
     async with RunningPipeline(tmp_path / "data") as pipeline:

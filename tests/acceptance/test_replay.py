@@ -95,6 +95,10 @@ async def test_a_replay_counts_what_is_newly_readable_and_then_nothing(tmp_path:
 
         code, said = await pipeline.command("audit", "--topics")
         assert code == 0, said
+        assert "public topics: the same events, lifecycles, suppressions and dead letters as the tables" in said
+        code, said = await pipeline.command("replay", "--source", "nope", "--dry-run")
+        assert code == 2, said
+        assert "there is: " in said
 
         await move_back(pipeline, days=8)
         code, said = await pipeline.command("replay", "--inbox", "--since", "1h", "--dry-run", "--json")

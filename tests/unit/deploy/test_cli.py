@@ -155,6 +155,14 @@ def test_what_is_no_address_is_told_at_once(url: str, capsys: pytest.CaptureFixt
     assert f"{url} is no address of a server" in capsys.readouterr().err
 
 
+def test_an_address_that_names_an_endpoint_is_told_at_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    payload = tmp_path / "one.json"
+    payload.write_bytes(b"{}")
+
+    assert main(["send", "--url", "http://127.0.0.1:1/v1/webhooks/cmc", str(payload)]) == Exit.MISUSED
+    assert "leave out what begins at /v1/, and say --source NAME" in capsys.readouterr().err
+
+
 def test_what_keeps_a_post_from_being_taken_is_told_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     payload = tmp_path / "one.json"
     payload.write_bytes(b"{}")

@@ -51,6 +51,14 @@ def test_one_bad_line_spoils_no_other(context: Context) -> None:
     ]
 
 
+def test_lines_whose_ends_were_taken_out_are_told_how_to_keep_them(context: Context) -> None:
+    joined, broken = orjson.dumps(EVENT) * 2, b'{"type":'
+    details = [reject.detail for reject in harvest(joined + b"\n" + broken, context, LINES[0]).rejects]
+
+    assert "several events in one line: send each in its own (curl needs --data-binary)" in details[0]
+    assert "several events" not in details[1]
+
+
 def test_a_line_nested_beyond_measure_spoils_no_other(context: Context) -> None:
     deep = orjson.dumps({**EVENT, "reason": 0}).replace(b'"reason":0', b'"reason":' + b"[" * 400 + b"]" * 400)
     found = harvest(deep + b"\n" + orjson.dumps(EVENT), context, LINES[0])

@@ -3,7 +3,15 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from ingest.settings import Batching, Durability, IngestSettings, SourceSettings, check, default_sources
+from ingest.settings import (
+    Batching,
+    Durability,
+    IngestSettings,
+    ProviderName,
+    SourceSettings,
+    check,
+    default_sources,
+)
 from streams.contracts.errors import ConfigurationError
 
 LOCKED = SourceSettings(bearer_tokens=(SecretStr("t"),))
@@ -40,6 +48,14 @@ def test_names_that_a_source_may_have(name: str) -> None:
 def test_there_must_be_a_source() -> None:
     with pytest.raises(ConfigurationError, match="no source"):
         check(IngestSettings(), {})
+
+
+def test_keys_of_a_body_are_no_secret_for_events_of_todokes_own_form() -> None:
+    keys = (SecretStr("k"),)
+    with pytest.raises(ConfigurationError, match=r"sources\.app has api_keys alone"):
+        check(IngestSettings(), {"app": SourceSettings(provider=ProviderName.GENERIC, api_keys=keys)})
+    both = SourceSettings(provider=ProviderName.GENERIC, api_keys=keys, bearer_tokens=(SecretStr("t"),))
+    check(IngestSettings(), {"app": both, "cmc": SourceSettings(api_keys=keys)})
 
 
 def test_a_post_that_could_never_be_taken_is_no_setting() -> None:

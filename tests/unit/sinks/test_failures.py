@@ -45,6 +45,15 @@ def test_an_error_becomes_one_that_says_what_to_do(error: Exception, becomes: ty
     assert "db.example:8123" in str(translation)
 
 
+def test_a_server_that_is_away_is_told_with_its_settings_and_without_a_word_on_tls() -> None:
+    away = OperationalError("Network Error: Cannot connect to host db.example:8123 ssl:default [no such name]")
+
+    assert str(translate(away, CONNECTION)) == (
+        "ClickHouse at db.example:8123 does not answer as it should: Network Error: Cannot connect to host"
+        " db.example:8123 [no such name]; check clickhouse.host and clickhouse.port and whether it runs"
+    )
+
+
 def test_what_is_unknown_may_heal() -> None:
     assert classify(OperationalError("no code")) is Failure.RETRY
     assert classify(OperationalError("new code", code=max(CODES) + 1)) is Failure.RETRY
