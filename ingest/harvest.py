@@ -151,7 +151,7 @@ class Times:
 
     def _convert(self, text: str) -> str | None:
         try:
-            moment = datetime.fromisoformat(text.strip())
+            moment = datetime.fromisoformat(text.strip().upper())  # RFC 3339, section 5.6: t and z may be small
             if moment.tzinfo is None:
                 if self._zone is None:
                     return None

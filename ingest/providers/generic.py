@@ -80,7 +80,7 @@ class _Reading:
         if occurred_at is None:
             raise AsideError(
                 Reason.RECORD_TIME,
-                f"occurred_at is {occurred_raw[:60]!r}, no time with its offset, like 2023-01-25T14:03:06+09:00",
+                f"occurred_at is {occurred_raw[:60]!r}, no time of 1970 to 2299 with its offset: 2023-01-25T14:03:06Z",
             )
         is_known = word in TYPES
         status = get("provider_status", "") if is_known else word
@@ -89,7 +89,9 @@ class _Reading:
         source_ip, sender_ip = get("source_ip", ""), get("sender_ip", "")
         words = (source, composition, word, message_id, recipient, status, occurred_raw, reason, source_ip, sender_ip)
         return Event(
-            identity.event_id((source, "id", given)) if given else self._identities.draw(words),
+            identity.event_id((source, "id", given, message_id, recipient, word))
+            if given
+            else self._identities.draw(words),
             source,
             get("provider") or self._context.provider,
             composition,

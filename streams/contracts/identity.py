@@ -30,7 +30,8 @@ def event_id(parts: Sequence[str], multiplicity: int = 0) -> str:
 
     Args:
         parts: source, composition, kind, message id, recipient, provider's status, provider's time, reason, source ip
-            and sender ip, in this order; or ``(source, "id", given)`` where the sender names its events itself.
+            and sender ip, in this order; or source, ``"id"``, the given id, message id, recipient and type where the
+            sender names its events itself: it may number those of each mail from 1.
         multiplicity: how many events with equal parts stand before this one in the same post: a resend of the post
             maps to the same ids, while two real events that look alike both survive.
 

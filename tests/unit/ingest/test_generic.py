@@ -68,9 +68,18 @@ def test_a_line_nested_beyond_measure_spoils_no_other(context: Context) -> None:
 
 def test_a_sender_that_names_its_events_is_believed(context: Context) -> None:
     event = one(context, id="order-7/1")
-    assert event.id == event_id(("cmc", "id", "order-7/1"))
+    assert event.id == event_id(("cmc", "id", "order-7/1", "1@example.com", "", "delivered"))
     assert one(context, id="order-7/1", subject="changed").id == event.id
     assert one(context, id=7).id == one(context, id="7").id
+
+
+def test_letters_of_a_time_may_be_small(context: Context) -> None:
+    assert one(context, occurred_at="2023-01-25t05:03:06z").occurred_at == "2023-01-25T05:03:06.000Z"
+
+
+@pytest.mark.parametrize("other", [{"message_id": "2@example.com"}, {"recipient": "a@example.jp"}, {"type": "opened"}])
+def test_a_name_is_that_of_one_mails_event_alone(context: Context, other: dict[str, str]) -> None:
+    assert one(context, id="1", **other).id != one(context, id="1").id
 
 
 def test_equal_events_without_an_id_stay_apart(context: Context) -> None:
