@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import cast
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -89,6 +90,6 @@ class _Refusal(asyncio.Protocol):
         self._answer = answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.write(self._answer)
+        # A connection can be written to, though uvloop's transports are not of asyncio's class for that.
+        cast("asyncio.WriteTransport", transport).write(self._answer)
         transport.close()
