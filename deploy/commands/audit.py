@@ -65,6 +65,7 @@ def command(
     tables hold as many rows as the receipts count, and no log lost anything. Otherwise it says what is missing and
     names the first receipts, with the shards and offsets of the inbox where their parts are or should be. Posts that
     were never answered, because their process died before, are shown and are no loss: their sender sends them again.
+    Posts that wait in a journal of ingest are not in the books yet.
 
     --topics reads the public topics from beginning to end, about 100,000 records a second, and keeps the keys of
     mail.lifecycles in memory, about 200 bytes each; with --since or --until it reads mail.events alone, from there on.
