@@ -66,8 +66,7 @@ class DataFolder:
             self._held = None
 
     def _take(self) -> None:
-        is_own = self._lock.exists() or self._layout.exists()
-        foreign = self.path.is_dir() and not is_own and any(self.path.iterdir())
+        foreign = self.path.is_dir() and not self._lock.exists() and any(self.path.iterdir())
         if foreign:
             raise ConfigurationError(
                 f"the folder {self.path} holds files that are not todoke's: choose an empty or a new one with "

@@ -257,12 +257,17 @@ def _check_addresses(environment: Environment, own: Mapping[str, Any]) -> None:
     named = {dotted(key): value for key, value in values(environment.settings)}
     for key, value in own.items():
         is_given = environment.origin(tuple(key.split("."))) != DEFAULT
-        if key.startswith(STORES) and is_given and named[key] != value:
+        if key.startswith(STORES) and is_given and _as_here(named[key]) != value:
             raise ConfigurationError(
                 f"{key} = {named[key]!r} is of another Kafka or ClickHouse, and todoke up runs its own, where it is"
                 f" {value!r}: leave it out, or start the roles one by one (docs/run-on-a-cluster.md). The ports of"
                 " todoke up are local.kafka_port and local.clickhouse_port"
             )
+
+
+def _as_here(value: Any) -> Any:
+    """Write an address of this machine as todoke up does."""
+    return value.replace("localhost", LOOPBACK) if isinstance(value, str) else value
 
 
 def _check_numbers(settings: Settings) -> None:

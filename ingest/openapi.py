@@ -60,7 +60,10 @@ def _event() -> dict[str, Any]:
     properties: dict[str, Any] = {name: TEXT for name in Event.__annotations__ if name not in MADE_HERE}
     known = ", ".join(kind for kind in EventType if kind is not EventType.UNKNOWN)
     properties["type"] = {"type": "string", "description": f"{known}; other words are kept as unknown"}
-    properties["id"] = {"type": "string", "description": "the sender's own; two events with one id count once"}
+    properties["id"] = {
+        "type": "string",
+        "description": "the sender's own: counts once for a mail and a type",
+    }
     properties["occurred_at"] = {"type": "string", "format": "date-time"}
     return {
         "type": "object",

@@ -91,8 +91,10 @@ def command(
         running = Running(name="audit", stop_deadline=settings.stop.deadline, admin=settings.admin)
         return run_role(lambda: AuditRole(settings=settings, every=watch, since=since, settled=SETTLED), running)
     books = asyncio.run(_audited(settings, wait, wanted, with_topics=with_topics))
-    told = _text(books, with_topics=with_topics)
-    click.echo(json.dumps(document(books), ensure_ascii=False, indent=2) if as_json else told)
+    if as_json:
+        click.echo(json.dumps(document(books), ensure_ascii=False, indent=2))
+    else:
+        click.echo(_text(books, with_topics=with_topics))
     return Exit.FAILED if books.problems() else Exit.OK
 
 

@@ -85,7 +85,7 @@ def command(
     asyncio.run(replay.run(selection, again=again))
     if not replay.tallies and (unknown := [name for name in sources if name not in environment.settings.sources]):
         raise ConfigurationError(
-            f"no dead letter is of a source {' or '.join(unknown)}, and none is configured; there is: "
+            f"no dead letter of {' or '.join(unknown)} is left to be replayed, and there is no such source; there is: "
             + ", ".join(environment.settings.sources)
         )
     click.echo(
@@ -124,7 +124,7 @@ def _troubles(replay: Replay) -> str:
     listed = troubles.most_common(TROUBLES)
     lines = [f"  {count} × {trouble}" for trouble, count in listed]
     if others := troubles.total() - sum(count for _, count in listed):
-        lines.append(f"  {others} × something else: `detail` in the table dead_letters says what")
+        lines.append(f"  {others} × something else: --json lists all")
     return "\n".join(["what still cannot be read:", *lines]) if lines else ""
 
 

@@ -1,6 +1,7 @@
 """``todoke send``: recorded payloads, posted as their provider would."""
 
 import asyncio
+import re
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,12 +18,14 @@ from streams.contracts.clock import SystemClock
 from streams.contracts.errors import ConfigurationError
 
 STDIN = "-"
+ENDPOINT = re.compile(r"/v1/(?:webhooks|events)\b")
+"""What stands behind the address of a server where posts go."""
 
 
 def _checked_url(_context: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:
     if given is None:
         return None
-    if "/v1/" in given:
+    if ENDPOINT.search(given):
         raise click.BadParameter(f"{given} names an endpoint: leave out what begins at /v1/, and say --source NAME")
     try:
         url = urlsplit(given)

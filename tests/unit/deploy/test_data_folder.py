@@ -54,13 +54,6 @@ def test_another_layout_is_not_touched(tmp_path: Path) -> None:
         pass
 
 
-def test_a_folder_whose_lock_somebody_removed_is_still_todokes(tmp_path: Path) -> None:
-    for _ in range(2):
-        with DataFolder(tmp_path / "data"):
-            pass
-        (tmp_path / "data" / "lock").unlink()
-
-
 def test_somebody_elses_folder_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
 
